@@ -1,0 +1,249 @@
+"""Every exception of dagflow, in one tree.
+
+    DagflowError
+    ├── ConfigError            the file is invalid; carries every diagnostic
+    ├── PluginError            a plugin could not be loaded, opened or used as its contract says
+    │   ├── UnknownType        no installed package offers this type
+    │   ├── AmbiguousType      two packages offer it
+    │   ├── BrokenPlugin       it is installed, but does not import
+    │   └── OpenFailed         its `open` raised
+    ├── RecordError            one record could not be processed; the pipeline goes on
+    │   ├── StageTimeout       an attempt took longer than the stage's `timeout`
+    │   ├── DeadlinePassed     the record's own deadline passed
+    │   ├── Unmatched          no outgoing edge took the record
+    │   ├── UnreadableRecord   a source could not make a record of what it read
+    │   ├── ExpressionError    a condition or a template failed on this record
+    │   ├── InvalidOutput      a completion or field did not have the demanded form
+    │   ├── PluginBug          a plugin raised something that is not a RecordError
+    │   ├── NotAStageResult    `process` returned neither a record, None nor records
+    │   └── WorkerError        a model worker could not answer; has a kind
+    └── PipelineClosed         `submit` came after the pipeline began to drain
+
+    FlowSignal                 not a fault; never reaches a user
+    ├── WouldBlock             a `_nowait` call would have had to wait
+    └── EndOfStream            the channel is closed and empty
+
+`code` is stable, kebab-case, and doubles as a metric label. Messages are built in the
+classes, so that a raise site is one line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagflow.config.diagnostics import Diagnostic
+
+
+class DagflowError(Exception):
+    """Root of every error that dagflow raises."""
+
+    code: ClassVar[str] = "error"
+
+
+class ConfigError(DagflowError):
+    """The file is invalid. `diagnostics` holds every finding, errors and warnings."""
+
+    code = "invalid-file"
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        errors = [d for d in self.diagnostics if d.severity == "error"]
+        first = f": {errors[0].message}" if errors else ""
+        super().__init__(f"{len(errors)} error(s) in the pipeline file{first}")
+
+
+class PluginError(DagflowError):
+    """A plugin could not be loaded, opened or used as its contract says."""
+
+    code = "plugin"
+
+
+class UnknownType(PluginError):
+    """No installed package offers this type; `names` lists what is offered."""
+
+    code = "unknown-type"
+
+    def __init__(self, kind: str, type_name: str, names: Sequence[str]) -> None:
+        self.kind, self.type_name, self.names = kind, type_name, tuple(names)
+        super().__init__(f"no installed package offers a {kind} of type `{type_name}`")
+
+
+class AmbiguousType(PluginError):
+    """Two packages offer one name; `packages` names them."""
+
+    code = "ambiguous-type"
+
+    def __init__(self, kind: str, type_name: str, packages: Sequence[str]) -> None:
+        self.kind, self.type_name, self.packages = kind, type_name, tuple(packages)
+        offers = " and ".join(f"`{package}`" for package in packages)
+        super().__init__(f"{kind} type `{type_name}` is offered by {offers}")
+
+
+class BrokenPlugin(PluginError):
+    """The package is installed, but what its entry point names cannot be had."""
+
+    code = "broken-plugin"
+
+    def __init__(self, kind: str, type_name: str, package: str, reason: str) -> None:
+        self.kind, self.type_name, self.package = kind, type_name, package
+        super().__init__(f"{kind} type `{type_name}` of package `{package}` cannot be loaded: {reason}")
+
+
+class OpenFailed(PluginError):
+    """A plugin's `open` raised; nothing was started."""
+
+    code = "open-failed"
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        self.name = name
+        super().__init__(f"`{name}` could not be opened: {describe(error)}")
+
+
+class PipelineClosed(DagflowError):
+    """A record was submitted to a pipeline that drains or has ended."""
+
+    code = "closed"
+
+    def __init__(self) -> None:
+        super().__init__("the pipeline no longer accepts records")
+
+
+class RecordError(DagflowError):
+    """One record could not be processed.
+
+    `retryable` says whether another attempt may succeed; `retry_after` is the least wait
+    before it in seconds, where the other side named one. The engine sets `node` and
+    `attempt` where it catches the error.
+    """
+
+    code = "record"
+    retryable: bool = False
+    retry_after: float | None = None
+    node: str | None = None
+    attempt: int = 1
+
+    def as_field(self) -> dict[str, Any]:
+        """Give what an error port writes into the field `error`."""
+        return {"code": self.code, "message": str(self), "node": self.node, "attempt": self.attempt}
+
+
+class StageTimeout(RecordError):
+    """An attempt took longer than the stage's `timeout`."""
+
+    code = "timeout"
+    retryable = True
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"took longer than its timeout of {timeout_s:g} s")
+
+
+class DeadlinePassed(RecordError):
+    """The record's own deadline passed."""
+
+    code = "deadline"
+
+    def __init__(self) -> None:
+        super().__init__("the record's deadline has passed")
+
+
+class Unmatched(RecordError):
+    """No outgoing edge's condition held, and the node does not say `unmatched = "filter"`."""
+
+    code = "unmatched"
+
+    def __init__(self) -> None:
+        super().__init__('no outgoing edge took the record (`unmatched = "filter"` would filter it)')
+
+
+class UnreadableRecord(RecordError):
+    """A source could not make a record of what it read; `place` is like `file.jsonl:17`."""
+
+    code = "unreadable"
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+
+
+class ExpressionError(RecordError):
+    """A condition or a template failed on this record."""
+
+    code = "expression"
+
+    def __init__(self, what: str, source: str, reason: str) -> None:
+        super().__init__(f"{what} `{source}` failed: {reason}")
+
+
+class InvalidOutput(RecordError):
+    """A completion or field did not have the demanded form."""
+
+    code = "invalid-output"
+
+
+class PluginBug(RecordError):
+    """A plugin raised something that is not a RecordError; the cause is chained."""
+
+    code = "bug"
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(describe(error))
+
+
+class NotAStageResult(RecordError):
+    """`process` returned neither a record, None nor several records."""
+
+    code = "not-a-result"
+
+    def __init__(self, result: object) -> None:
+        super().__init__(f"`process` returned `{type(result).__name__}`; it may return a Record, None or Records")
+
+
+class WorkerError(RecordError):
+    """A model worker could not answer.
+
+    `kind` is one of `timeout`, `unavailable`, `overloaded` (retryable unless told otherwise),
+    `refused`, `context_window`, `content_policy`, `protocol` (not retryable unless told otherwise).
+    """
+
+    KINDS: ClassVar[dict[str, bool]] = {
+        "timeout": True,
+        "unavailable": True,
+        "overloaded": True,
+        "refused": False,
+        "context_window": False,
+        "content_policy": False,
+        "protocol": False,
+    }
+
+    def __init__(
+        self, kind: str, message: str, *, retryable: bool | None = None, retry_after: float | None = None
+    ) -> None:
+        if kind not in self.KINDS:
+            raise ValueError(f"unknown kind of worker error `{kind}`; known are {', '.join(self.KINDS)}")
+        self.kind = kind
+        self.code = f"worker-{kind.replace('_', '-')}"  # type: ignore[misc]
+        self.retryable = self.KINDS[kind] if retryable is None else retryable
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class FlowSignal(Exception):
+    """Not a fault: tells the caller about the state of a channel."""
+
+
+class WouldBlock(FlowSignal):
+    """A `_nowait` call would have had to wait."""
+
+
+class EndOfStream(FlowSignal):
+    """The channel is closed and empty, or closed for sending."""
+
+
+def describe(error: BaseException) -> str:
+    """Say an exception in one line: a dagflow error in its own words, others with their type."""
+    text = str(error).strip()
+    if isinstance(error, DagflowError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

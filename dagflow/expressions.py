@@ -1,0 +1,198 @@
+"""Conditions and templates: Jinja in its immutable sandbox, one small language for both.
+
+An undefined name is false in a condition and an error in a template. Both are compiled once,
+when the file is validated, and are usable as pydantic field types; neither can reach anything
+but the fields of the record and its always-readable attributes.
+"""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from pydantic_core import PydanticCustomError, core_schema
+
+from dagflow.errors import ExpressionError
+from dagflow.record import ALWAYS_READABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import GetCoreSchemaHandler
+
+    from dagflow.record import Record
+
+
+class _Source:
+    """What conditions and templates share: source text, free names, pydantic support."""
+
+    what: ClassVar[str]
+    code: ClassVar[str]
+
+    def __init__(self, source: str) -> None:
+        """Compile the text.
+
+        Raises:
+            ValueError: it does not parse; the message says why and where.
+        """
+        self.source = source
+        try:
+            self._run = self._compile()
+        except TemplateSyntaxError as error:
+            where = f" (line {error.lineno} of it)" if "\n" in source.strip() else ""
+            raise ValueError(f"{error.message}{where}") from None
+
+    def _compile(self) -> Callable[[dict[str, Any]], Any]:
+        raise NotImplementedError  # pragma: no cover
+
+    def _tree(self) -> nodes.Template:
+        raise NotImplementedError  # pragma: no cover
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Fields that the text uses, without the always-readable names."""
+        return frozenset(meta.find_undeclared_variables(self._tree()) - ALWAYS_READABLE)
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """Those of `names` that it uses without asking `is defined` or giving a `default`."""
+        return self.names - _guarded_names(self._tree())
+
+    def _failure(self, error: Exception) -> ExpressionError:
+        shown = " ".join(self.source.split())
+        return ExpressionError(self.what, shown if len(shown) <= 80 else shown[:77] + "...", str(error))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        def build(value: str) -> _Source:
+            try:
+                return cls(value)
+            except ValueError as error:
+                raise PydanticCustomError(
+                    cls.code, "the {what} does not parse: {reason}", {"what": cls.what, "reason": str(error)}
+                ) from None
+
+        return core_schema.no_info_after_validator_function(
+            build,
+            core_schema.str_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.source),
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.source == self.source
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
+
+class Expression(_Source):
+    """One Jinja expression over a record: `input | length > 2000 or meta.tier == 'gold'`."""
+
+    what = "condition"
+    code = "bad_expression"
+
+    def _compile(self) -> Callable[[dict[str, Any]], Any]:
+        return _environment(ChainableUndefined).compile_expression(self.source, undefined_to_none=True)
+
+    def _tree(self) -> nodes.Template:
+        return _environment(ChainableUndefined).parse("{{ (" + self.source + ") }}")
+
+    def evaluate(self, record: Record) -> Any:
+        """Compute the value; an undefined name gives None.
+
+        Raises:
+            ExpressionError: it failed on this record.
+        """
+        try:
+            return self._run(names_of(record))
+        except UndefinedError:
+            return None
+        except Exception as error:
+            raise self._failure(error) from error
+
+    def holds(self, record: Record) -> bool:
+        """Whether the condition is true of the record.
+
+        Raises:
+            ExpressionError: it failed on this record.
+        """
+        return bool(self.evaluate(record))
+
+
+class Template(_Source):
+    """A Jinja text template over a record."""
+
+    what = "template"
+    code = "bad_template"
+
+    def _compile(self) -> Callable[[dict[str, Any]], str]:
+        return _environment(StrictUndefined).from_string(self.source).render
+
+    def _tree(self) -> nodes.Template:
+        return _environment(StrictUndefined).parse(self.source)
+
+    def render(self, record: Record) -> str:
+        """Fill the template in.
+
+        Raises:
+            ExpressionError: a name is undefined, or it failed on this record.
+        """
+        try:
+            return self._run(names_of(record))
+        except Exception as error:
+            raise self._failure(error) from error
+
+
+def names_of(record: Record) -> dict[str, Any]:
+    """Give the names that an expression over this record may use, with their values."""
+    return {
+        "id": record.id,
+        "session": record.session,
+        "priority": record.priority,
+        "deadline": record.deadline,
+        "meta": record.meta,
+        **record,
+    }
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        # These build strings of any size from a few characters.
+        if isinstance(getattr(obj, "__self__", None), str) and obj.__name__ in {"ljust", "rjust", "center", "zfill"}:
+            raise SecurityError(f"`{obj.__name__}` is not allowed here")
+        return super().call(context, obj, *args, **kwargs)
+
+
+@cache
+def _environment(undefined: type[Any]) -> _Sandbox:
+    environment = _Sandbox(
+        undefined=undefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
+    )
+    environment.filters["tojson"] = lambda value: msgspec.json.encode(value, enc_hook=_as_json).decode()
+    return environment
+
+
+def _as_json(value: Any) -> Any:
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    return dict(value)
+
+
+def _guarded_names(tree: nodes.Template) -> set[str]:
+    tests = {
+        n.node.name
+        for n in tree.find_all(nodes.Test)
+        if n.name in ("defined", "undefined") and isinstance(n.node, nodes.Name)
+    }
+    defaults = {
+        n.node.name
+        for n in tree.find_all(nodes.Filter)
+        if n.name in ("default", "d") and isinstance(n.node, nodes.Name)
+    }
+    return tests | defaults

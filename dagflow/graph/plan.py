@@ -1,0 +1,152 @@
+"""Plan: the frozen result of compiling a file. What the engine wires, and what is drawn.
+
+A plan holds classes and validated options, never opened things: one plan may be run twice.
+Times are in seconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from dagflow.config.diagnostics import Diagnostic
+    from dagflow.expressions import Expression
+    from dagflow.plugin import ModelWorker, Node, Transport
+
+Kind = Literal["source", "stage", "sink"]
+WhenFull = Literal["block", "drop_newest", "drop_oldest", "drop_lowest"]
+OnError = Literal["dead_letter", "drop", "port"]
+FanOut = Literal["all", "first"]
+Unmatched = Literal["fail", "filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """How often an attempt is made, and how long to wait in between (full jitter)."""
+
+    attempts: int = 1
+    backoff_s: float = 0.2
+    max_backoff_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One source, stage or sink.
+
+    Attributes:
+        reads, writes: fields; `writes` is None where the plugin may write anything.
+        workers: the workers that the options name.
+        live: for a stage: whether its completions may stay live, as all that follows forwards them.
+    """
+
+    name: str
+    kind: Kind
+    type: str
+    cls: type[Node]
+    options: BaseModel
+    concurrency: int = 1
+    timeout_s: float | None = None
+    retry: RetryPlan = RetryPlan()
+    on_error: OnError = "dead_letter"
+    fan_out: FanOut = "all"
+    unmatched: Unmatched = "fail"
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] | None = None
+    ports: frozenset[str] = frozenset()
+    workers: tuple[str, ...] = ()
+    live: bool = False
+
+    def build(self) -> Any:
+        """Construct the plugin; does no I/O."""
+        return self.cls(self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """One edge. `port` is None for the main output of `source`."""
+
+    source: str
+    target: str
+    port: str | None = None
+    capacity: int = 512
+    max_bytes: int | None = None
+    when_full: WhenFull = "block"
+    block_timeout_s: float | None = None
+    max_wait_s: float | None = None
+    when: Expression | None = None
+    best_effort: bool = False
+    via: str = "memory"
+
+    @property
+    def origin(self) -> str:
+        """The node and port that the edge leaves, as in the file."""
+        return f"{self.source}.{self.port}" if self.port else self.source
+
+    @property
+    def name(self) -> str:
+        """The edge's name in reports and metrics: `a -> b`."""
+        return f"{self.origin} -> {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """One model worker."""
+
+    name: str
+    type: str
+    cls: type[ModelWorker]
+    options: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingPlan:
+    """How logs are written."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked pipeline.
+
+    Attributes:
+        nodes: by name, in an order in which each edge leads forward.
+        edges: in the order of the file.
+        effective: the file's tables with defaults filled in, references unresolved, secrets
+            redacted; for `show`.
+        warnings: findings that do not keep the plan from running.
+    """
+
+    name: str
+    path: Path | None
+    nodes: Mapping[str, NodePlan]
+    edges: tuple[EdgePlan, ...]
+    workers: Mapping[str, WorkerPlan] = field(default_factory=dict)
+    transports: Mapping[str, type[Transport]] = field(default_factory=dict)
+    logging: LoggingPlan = LoggingPlan()
+    max_in_flight: int = 4096
+    drain_timeout_s: float = 30.0
+    effective: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @cached_property
+    def edges_from(self) -> Mapping[str, tuple[EdgePlan, ...]]:
+        """Outgoing edges of each node, in file order."""
+        return {name: tuple(e for e in self.edges if e.source == name) for name in self.nodes}
+
+    @cached_property
+    def edges_to(self) -> Mapping[str, tuple[EdgePlan, ...]]:
+        """Incoming edges of each node, in file order."""
+        return {name: tuple(e for e in self.edges if e.target == name) for name in self.nodes}
+
+    def of_kind(self, kind: Kind) -> list[NodePlan]:
+        """All nodes of one kind, in plan order."""
+        return [node for node in self.nodes.values() if node.kind == kind]

@@ -1,0 +1,96 @@
+"""Field types for the options of plugins and of the engine's own tables.
+
+Each is a pydantic annotation: strict in the file, plain inside, and rendered back to the
+file's form by `show`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from dagflow import units
+
+
+class Options(BaseModel):
+    """Base for options models: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class WorkerReference:
+    """Marks a string option as the name of a worker in the file."""
+
+
+class InFile:
+    """Marks a path option: relative to the file that contains it."""
+
+
+def _unit(code: str, parse: Any) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        # A number is what validation itself produced (a default, a copy); the file has no bare numbers here.
+        if isinstance(value, str):
+            try:
+                return parse(value)
+            except ValueError as error:
+                raise PydanticCustomError(code, "{reason}", {"reason": str(error)}) from None
+        raise PydanticCustomError(code, "{reason}", {"reason": _expectation(parse)})
+
+    return BeforeValidator(read)
+
+
+def _expectation(parse: Any) -> str:
+    try:
+        parse("")
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(parse)
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    return path if base is None or str(path) == "-" else Path(base) / path
+
+
+def _schema(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
+Duration = Annotated[
+    float,
+    _unit("bad_duration", units.parse_duration),
+    PlainSerializer(units.render_duration),
+    _schema(units.DURATION_PATTERN, "30s"),
+]
+"""Seconds, written as `250ms` or `30s`."""
+
+Size = Annotated[
+    int, _unit("bad_size", units.parse_size), PlainSerializer(units.render_size), _schema(units.SIZE_PATTERN, "64MiB")
+]
+"""Bytes, written as `64KiB` or `10MB`."""
+
+Rate = Annotated[
+    float, _unit("bad_rate", units.parse_rate), PlainSerializer(units.render_rate), _schema(units.RATE_PATTERN, "100/s")
+]
+"""A number a second, written as `60/min` or `100/s`."""
+
+FilePath = Annotated[Path, AfterValidator(_resolve), InFile()]
+"""A path, relative to the pipeline file; `-` stays as it is."""
+
+WorkerName = Annotated[str, WorkerReference()]
+"""The name of a table under `[workers]`."""
+
+Secret = SecretStr
+"""A value that is never printed; write it as `${env:NAME}` or `${file:PATH}`."""

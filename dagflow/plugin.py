@@ -1,0 +1,230 @@
+"""What a plugin must be: Source, Stage, Sink, ModelWorker, Transport, and the Context they get.
+
+A plugin is a small class with typed `Options`. Its constructor does no I/O; `open` does, and
+`close` undoes it (twice is fine). It never sees the engine, only its context. Every exception
+that a method may raise is named on the method here; implementations need not repeat it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from dagflow.channel.channel import Channel
+    from dagflow.completion import Chunk, Completion, Request
+    from dagflow.graph.plan import EdgePlan
+    from dagflow.record import Outcome, Record
+    from dagflow.telemetry.instruments import Metrics
+
+
+class NoOptions(BaseModel):
+    """The options of a plugin that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(slots=True)
+class Context:
+    """What a plugin may know of the pipeline it runs in.
+
+    Attributes:
+        name: the node's or worker's name in the file.
+        logger: a structlog logger bound to that name.
+        clock: the pipeline's monotonic clock, in seconds; deadlines are points on it.
+        metrics: counters and histograms, shown in the report under this node.
+        workers: the opened workers that this node's options name.
+        live: for a stage that makes completions: whether what follows forwards a live one.
+    """
+
+    name: str
+    logger: Any
+    clock: Callable[[], float]
+    metrics: Metrics
+    workers: Mapping[str, ModelWorker] = field(default_factory=dict)
+    live: bool = False
+
+
+class Plugin:
+    """What all kinds share."""
+
+    Options: ClassVar[type[BaseModel]] = NoOptions
+    options: Any
+    context: Context
+
+    def __init__(self, options: BaseModel | None = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    async def open(self, context: Context) -> None:
+        """Get ready to work. Whatever it raises stops the start, with this plugin's name."""
+        self.context = context
+
+    async def close(self) -> None:
+        """Let go of everything; called also when `open` failed, and twice is fine."""
+
+
+class Node(Plugin):
+    """What sources, stages and sinks share: which fields they touch, which ports they have."""
+
+    def reads(self) -> set[str]:
+        """Fields that must have been written before this node; may depend on the options."""
+        return set()
+
+    def writes(self) -> set[str] | None:
+        """Fields that every record has after this node; None: it may write anything."""
+        return None
+
+    def ports(self) -> set[str]:
+        """Named outputs that `Record.port` may choose, beside the main one and `error`."""
+        return set()
+
+
+class Source(Node, ABC):
+    """Brings records in.
+
+    Attributes:
+        finite: whether `records` ends by itself. A run ends when all finite sources have ended.
+        can_cancel: whether it may cancel what it handed in.
+    """
+
+    finite: bool = True
+    can_cancel: ClassVar[bool] = False
+
+    @abstractmethod
+    def records(self) -> AsyncIterator[Record]:
+        """Iterate over records. Not being asked for the next one is back-pressure.
+
+        Yield an `UnreadableInput` for input that is no record: it fails, and the run goes on.
+        What this raises ends the source, and the run with exit code 1.
+        """
+
+    def settle(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:
+        """Take the outcome of a record that `records` yielded; called exactly once for each.
+
+        `record` is the yielded object; `record.ticket` has `error` and `answer`. May be a
+        coroutine function. Must not raise: the outcome stands whatever happens here.
+        """
+
+    def progress(self) -> float | None:
+        """The share of the input that has been read, 0 to 1; None where it can't be known."""
+        return None
+
+
+class Stage(Node, ABC):
+    """Changes records.
+
+    Attributes:
+        default_concurrency: `concurrency` where the file does not say.
+        passes_live: whether `process` takes a live completion and leaves it live.
+    """
+
+    default_concurrency: ClassVar[int] = 1
+    passes_live: ClassVar[bool] = False
+
+    @abstractmethod
+    def process(self, record: Record) -> Any:
+        """Process one record.
+
+        A coroutine function, a plain function (it runs in a thread), or an async generator
+        (what it yields goes on at once; its slot is kept until it ends).
+
+        Returns:
+            The record, changed in place or new; None to filter it out; or an iterable of
+            records, which share its ticket.
+
+        Raises:
+            RecordError: this record can't be processed; retried if `retryable`. Any other
+                exception is a bug of the plugin, and fails the record the same way.
+        """
+
+
+class Sink(Node, ABC):
+    """Takes records out.
+
+    Attributes:
+        default_concurrency: `concurrency` where the file does not say.
+        forwards_live: whether `write` takes a live completion and forwards its chunks.
+    """
+
+    default_concurrency: ClassVar[int] = 1
+    forwards_live: ClassVar[bool] = False
+
+    @abstractmethod
+    def write(self, record: Record) -> Awaitable[None] | None:
+        """Write one record; returning means delivered. May be a plain function (runs in a thread).
+
+        Raises:
+            RecordError: as for `Stage.process`.
+        """
+
+    async def flush(self) -> Any:
+        """Make everything written durable.
+
+        Returns:
+            A JSON-like position from which a later run can go on, or None if it can't.
+        """
+        return None
+
+
+class ModelWorker(Plugin, ABC):
+    """Answers prompts."""
+
+    @abstractmethod
+    async def infer(self, request: Request) -> Completion:
+        """Answer with a whole completion.
+
+        Raises:
+            WorkerError: with its kind, whether it is retryable, and a `retry_after` if known.
+        """
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """Answer in chunks, the last of which carries `finish_reason` and `usage`. Optional.
+
+        The default gives what `infer` answers as a single chunk.
+
+        Raises:
+            WorkerError: as `infer`; after the first chunk it means that the stream broke.
+        """
+        return self._stream_whole(request)
+
+    async def _stream_whole(self, request: Request) -> AsyncIterator[Chunk]:
+        async for chunk in (await self.infer(request)).chunks():
+            yield chunk
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return one vector for each text. Optional.
+
+        Raises:
+            WorkerError: kind `refused` where the worker has no embeddings.
+        """
+        from dagflow.errors import WorkerError
+
+        raise WorkerError("refused", f"worker `{self.context.name}` makes no embeddings")
+
+
+class Transport(Plugin, ABC):
+    """Carries edges: builds the live channel of an edge whose `via` names it."""
+
+    @abstractmethod
+    def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
+        """Build the channel of one edge; nothing is sent before `open` has returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLinks:
+    """What a channel is connected to.
+
+    Attributes:
+        on_lost: told of each record that the channel loses: record, outcome, reason.
+        clock: seconds, for `max_wait` and deadlines.
+        receivers: waiting receivers, shared by all channels that lead to one node.
+    """
+
+    on_lost: Callable[[Record, Outcome, str], None]
+    clock: Callable[[], float]
+    receivers: Any

@@ -1,0 +1,179 @@
+"""Record, Ticket and Outcome: what travels, what stands for it, and how it ends.
+
+A `Record` is a dict of its fields with a few attributes beside them. A `Ticket` stands for
+one accepted record through all its branches; it is settled once, with one `Outcome`, and its
+owner (the source's runner, or a best-effort edge) is told then.
+
+Invariants: a live record has a ticket; a ticket counts its live branches; whoever ends a
+branch calls `Ticket.end` for it exactly once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dagflow.errors import RecordError
+
+NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
+
+# Names that conditions and templates may always use, beside the fields of the record.
+ALWAYS_READABLE: Final = frozenset({"id", "session", "priority", "deadline", "meta"})
+
+
+class Outcome(StrEnum):
+    """How a record ended. The order is the precedence among the branches of one ticket."""
+
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SHED = "shed"
+    CANCELLED = "cancelled"
+    DELIVERED = "delivered"
+    FILTERED = "filtered"
+
+
+_RANK: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
+_BY_RANK: Final = tuple(Outcome)
+_NOTHING: Final = len(_BY_RANK)  # the rank of a ticket to which no branch has contributed yet
+
+
+class Record(dict[str, Any]):
+    """Named fields that travel together.
+
+    Values are JSON-like, or a `Completion`; they are immutable by contract, since branches
+    share them. Two records are equal only if they are the same object.
+
+    Attributes:
+        id: names the record in reports and logs; need not be unique.
+        session: records of one session belong together; None for none.
+        priority: higher is more important; 0 is the default.
+        deadline: the point on the pipeline's clock, in seconds, after which an answer is useless.
+        meta: what came with the record but is no field; read-only.
+        port: the port of the node through which the record leaves; None is the main output.
+        ticket: the engine's, not the plugin's; None before acceptance.
+    """
+
+    __slots__ = ("deadline", "id", "meta", "port", "priority", "queued_at", "session", "size_bytes", "ticket")
+
+    __eq__ = object.__eq__  # type: ignore[assignment]
+    __ne__ = object.__ne__  # type: ignore[assignment]
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        fields: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        id: str = "",
+        session: str | None = None,
+        priority: int = 0,
+        deadline: float | None = None,
+        meta: Mapping[str, Any] = NO_META,
+    ) -> None:
+        dict.__init__(self, fields)
+        self.id = id
+        self.session = session
+        self.priority = priority
+        self.deadline = deadline
+        self.meta = meta
+        self.port: str | None = None
+        self.ticket: Ticket | None = None
+
+    def copy(self) -> Record:
+        """Copy shallowly: own fields, shared values, the same ticket."""
+        twin = Record(self, self.id, self.session, self.priority, self.deadline, self.meta)
+        twin.ticket = self.ticket
+        return twin
+
+    def __repr__(self) -> str:
+        return f"Record({self.id!r}, fields={sorted(self)})"
+
+
+class UnreadableInput(Record):
+    """What a source yields for input that is no record: it is accepted, and fails with `error`."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: RecordError, fields: Mapping[str, Any] = MappingProxyType({}), id: str = "") -> None:
+        super().__init__(fields, id)
+        self.error = error
+
+
+class TicketOwner(Protocol):
+    """Who accepted a record and is told its outcome."""
+
+    def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Take the outcome; called once for each ticket."""
+
+
+class Ticket:
+    """One accepted record, in all its branches.
+
+    Attributes:
+        record: the record as its source handed it in (stages may have changed its fields since).
+        branches: live branches; the ticket settles when the last one ends.
+        error: the first error of the branches that failed; None if none did.
+        cancelled: set once somebody asked for cancellation.
+        running: callables that interrupt the work now done for this ticket.
+        answer: what a `reply` sink handed back; see `reply`.
+    """
+
+    __slots__ = ("_on_answer", "_rank", "answer", "branches", "cancelled", "error", "owner", "record", "running")
+
+    def __init__(self, record: Record, owner: TicketOwner) -> None:
+        self.record = record
+        self.owner = owner
+        self.branches = 1
+        self.error: RecordError | None = None
+        self.cancelled = False
+        self.running: set[Callable[[], object]] | None = None
+        self.answer: Record | None = None
+        self._on_answer: Callable[[Record], object] | None = None
+        self._rank = _NOTHING
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome so far: that of the weightiest branch that has ended; None if none has."""
+        return _BY_RANK[self._rank] if self._rank < _NOTHING else None
+
+    def fork(self, count: int) -> None:
+        """Add `count` branches to those that are live."""
+        self.branches += count
+
+    def end(self, outcome: Outcome, error: RecordError | None = None) -> None:
+        """End one branch; the last one settles the ticket with the weightiest outcome.
+
+        Raises:
+            RuntimeError: every branch had ended before; somebody ended one twice.
+        """
+        rank = _RANK[outcome]
+        if rank < self._rank:
+            self._rank = rank
+        if error is not None and self.error is None:
+            self.error = error
+        self.branches -= 1
+        if self.branches <= 0:
+            if self.branches < 0:
+                raise RuntimeError(f"a branch of record {self.record.id!r} was ended twice")
+            self.owner.on_settled(self, _BY_RANK[self._rank])
+
+    def reply(self, record: Record) -> bool:
+        """Hand an answer back to whoever submitted the record; the first one wins.
+
+        Returns:
+            Whether this was the first answer.
+        """
+        if self.answer is not None:
+            return False
+        self.answer = record
+        if self._on_answer is not None:
+            self._on_answer(record)
+        return True
+
+    def on_answer(self, listener: Callable[[Record], object]) -> None:
+        """Have `listener` called with the answer, at once when there already is one."""
+        self._on_answer = listener
+        if self.answer is not None:
+            listener(self.answer)
