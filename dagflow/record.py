@@ -102,10 +102,16 @@ class UnreadableInput(Record):
 
 
 class TicketOwner(Protocol):
-    """Who accepted a record and is told its outcome."""
+    """Who accepted a record: is told its outcome, and can have it cancelled."""
 
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take the outcome; called once for each ticket."""
+
+    def on_split(self, ticket: Ticket, count: int) -> None:
+        """Learn that a stage made `count` more records of one."""
+
+    def on_cancel(self, ticket: Ticket) -> None:
+        """Take the ticket's records out of the channels and interrupt work on them."""
 
 
 class Ticket:
@@ -114,18 +120,31 @@ class Ticket:
     Attributes:
         record: the record as its source handed it in (stages may have changed its fields since).
         branches: live branches; the ticket settles when the last one ends.
+        extra: branches beyond the first that a splitting stage made, ended or not.
         error: the first error of the branches that failed; None if none did.
         cancelled: set once somebody asked for cancellation.
         running: callables that interrupt the work now done for this ticket.
         answer: what a `reply` sink handed back; see `reply`.
     """
 
-    __slots__ = ("_on_answer", "_rank", "answer", "branches", "cancelled", "error", "owner", "record", "running")
+    __slots__ = (
+        "_on_answer",
+        "_rank",
+        "answer",
+        "branches",
+        "cancelled",
+        "error",
+        "extra",
+        "owner",
+        "record",
+        "running",
+    )
 
     def __init__(self, record: Record, owner: TicketOwner) -> None:
         self.record = record
         self.owner = owner
         self.branches = 1
+        self.extra = 0
         self.error: RecordError | None = None
         self.cancelled = False
         self.running: set[Callable[[], object]] | None = None
@@ -139,8 +158,20 @@ class Ticket:
         return _BY_RANK[self._rank] if self._rank < _NOTHING else None
 
     def fork(self, count: int) -> None:
-        """Add `count` branches to those that are live."""
+        """Add `count` branches to those that are live: the record goes several ways."""
         self.branches += count
+
+    def split(self, count: int) -> None:
+        """Add `count` branches: a stage made more records of one. They count as in flight."""
+        self.branches += count
+        self.extra += count
+        self.owner.on_split(self, count)
+
+    def cancel(self) -> None:
+        """Have all live branches end as cancelled, wherever they are; twice is fine."""
+        if not self.cancelled:
+            self.cancelled = True
+            self.owner.on_cancel(self)
 
     def end(self, outcome: Outcome, error: RecordError | None = None) -> None:
         """End one branch; the last one settles the ticket with the weightiest outcome.
@@ -158,6 +189,12 @@ class Ticket:
             if self.branches < 0:
                 raise RuntimeError(f"a branch of record {self.record.id!r} was ended twice")
             self.owner.on_settled(self, _BY_RANK[self._rank])
+
+    def release(self) -> None:
+        """End one branch that contributes no outcome, since others carry on for it."""
+        self.branches -= 1
+        if self.branches == 0:
+            self.owner.on_settled(self, self.outcome or Outcome.FILTERED)
 
     def reply(self, record: Record) -> bool:
         """Hand an answer back to whoever submitted the record; the first one wins.

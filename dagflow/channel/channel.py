@@ -1,0 +1,346 @@
+"""Channel: a bounded queue between one node's output and another node's input.
+
+Ownership: `send` and `send_nowait` take the record over at the call. From then on the channel
+either hands it out once, or loses it once and tells `on_lost`. The one exception is a
+closed channel, which takes nothing and raises `EndOfStream`.
+
+Nothing here yields to the event loop unless it must wait. Whoever waits to send is served in
+order: nobody overtakes a waiting sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagflow.channel.doorbell import Doorbell
+from dagflow.channel.fifo import Fifo
+from dagflow.channel.policies import POLICIES
+from dagflow.errors import EndOfStream, WouldBlock
+from dagflow.record import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagflow.graph.plan import EdgePlan
+    from dagflow.plugin import ChannelLinks
+    from dagflow.record import Record, Ticket
+
+TOO_LARGE = "too_large"
+BLOCK_TIMEOUT = "block_timeout"
+MAX_WAIT = "max_wait"
+CANCELLED = "cancelled"
+ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """The books of a channel at one moment; counts of records, sizes in bytes."""
+
+    capacity: int
+    offered: int
+    taken: int
+    shed: int
+    expired: int
+    cancelled: int
+    buffered: int
+    buffered_bytes: int
+    max_depth: int
+    waiting_senders: int
+    shed_reasons: Mapping[str, int]
+
+
+class _Sending:
+    """A record whose sender waits."""
+
+    __slots__ = ("done", "record", "timer")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def release(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+class Channel:
+    """One edge at work. Counters are public to read, not to write."""
+
+    __slots__ = (
+        "_abandoned",
+        "_buffer",
+        "_bytes",
+        "_checks",
+        "_closed",
+        "_limit",
+        "_links",
+        "_policy",
+        "_pop",
+        "_push",
+        "_receivers",
+        "_senders",
+        "_waiting",
+        "cancelled",
+        "edge",
+        "expired",
+        "max_depth",
+        "offered",
+        "shed_reasons",
+        "taken",
+    )
+
+    def __init__(self, edge: EdgePlan, links: ChannelLinks) -> None:
+        self.edge = edge
+        self._links = links
+        self._policy = POLICIES[edge.when_full]
+        self._buffer = Fifo()
+        self._push = self._buffer.push
+        self._pop = self._buffer.pop
+        self._receivers: Doorbell = links.receivers
+        self._waiting = links.receivers.waiting
+        self._senders: deque[_Sending] = deque()
+        self._closed = self._abandoned = False
+        self._bytes = 0
+        self._checks = edge.max_bytes is not None or edge.max_wait_s is not None
+        self._limit = 0
+        self._set_limit()
+        self.offered = self.taken = self.expired = self.cancelled = self.max_depth = 0
+        self.shed_reasons: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing is in it and nothing will come."""
+        return self._closed and not self._buffer
+
+    def send_nowait(self, record: Record) -> None:
+        """Take a record over without waiting.
+
+        Raises:
+            WouldBlock: the channel is full and its policy is to wait; the record is still the
+                caller's.
+            EndOfStream: the channel is closed; the record is still the caller's.
+        """
+        depth = len(self._buffer)
+        if depth >= self._limit:
+            self._send_checked(record)
+            return
+        self._push(record)
+        self.offered += 1
+        if depth >= self.max_depth:
+            self.max_depth = depth + 1
+        if self._waiting:
+            self._receivers.ring()
+
+    async def send(self, record: Record) -> None:
+        """Take a record over, waiting for room where the policy is to wait.
+
+        Cancelled while it waits, it ends the record as cancelled. A wait longer than the
+        edge's `block_timeout` sheds it.
+
+        Raises:
+            EndOfStream: the channel is closed; the record is still the caller's.
+        """
+        try:
+            self.send_nowait(record)
+        except WouldBlock:
+            await self._wait_to_send(record)
+
+    def receive_nowait(self) -> Record:
+        """Hand out the next record; those that came too late are lost on the way to it.
+
+        Raises:
+            WouldBlock: there is none now.
+            EndOfStream: there is none, and none will come.
+        """
+        while True:
+            try:
+                record = self._pop()
+            except IndexError:
+                raise (EndOfStream if self._closed else WouldBlock) from None
+            if (self._checks or record.deadline is not None) and self._is_late(record):
+                continue
+            self.taken += 1
+            if self._senders:
+                self._admit()
+            return record
+
+    async def receive(self) -> Record:
+        """Hand out the next record, waiting for one.
+
+        Raises:
+            EndOfStream: none will come.
+        """
+        while True:
+            try:
+                return self.receive_nowait()
+            except WouldBlock:
+                await self._receivers.wait()
+
+    def close(self) -> None:
+        """Take nothing more in. What is buffered can still be received; twice is fine."""
+        self._closed = True
+        self._set_limit()
+        self._receivers.ring_all()
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Lose every record of this ticket, buffered or waiting to be sent."""
+        for sending in [s for s in self._senders if s.record.ticket is ticket]:
+            self._end_sending(sending, Outcome.CANCELLED, CANCELLED)
+        for record in [r for r in self._buffer if r.ticket is ticket]:
+            self._remove(record)
+            self._lose(record, Outcome.CANCELLED, CANCELLED)
+        self._admit()
+
+    def abandon(self) -> None:
+        """Lose everything in it and everything that will be sent to it; twice is fine."""
+        self._abandoned = self._closed = True
+        while self._senders:
+            self._end_sending(self._senders[0], Outcome.CANCELLED, ABANDONED)
+        while self._buffer:
+            self._lose(self._pop(), Outcome.CANCELLED, ABANDONED)
+        self._bytes = 0
+        self.close()
+
+    def statistics(self) -> ChannelStatistics:
+        """Read the books."""
+        return ChannelStatistics(
+            capacity=self.edge.capacity,
+            offered=self.offered,
+            taken=self.taken,
+            shed=sum(self.shed_reasons.values()),
+            expired=self.expired,
+            cancelled=self.cancelled,
+            buffered=len(self._buffer),
+            buffered_bytes=self._bytes,
+            max_depth=self.max_depth,
+            waiting_senders=len(self._senders),
+            shed_reasons=dict(self.shed_reasons),
+        )
+
+    def _set_limit(self) -> None:
+        # The depth below which a send needs no further look. 0 sends every record the long way:
+        # the channel is closed, senders wait who may not be overtaken, or records carry marks.
+        plain = not (self._closed or self._senders or self._checks)
+        self._limit = self.edge.capacity if plain else 0
+
+    def _send_checked(self, record: Record) -> None:
+        if self._abandoned:
+            self.offered += 1
+            self._lose(record, Outcome.CANCELLED, ABANDONED)
+            return
+        if self._closed:
+            raise EndOfStream
+        max_bytes = self.edge.max_bytes
+        record.size_bytes = payload_bytes(record) if max_bytes is not None else 0
+        if max_bytes is not None and record.size_bytes > max_bytes:
+            self.offered += 1
+            self._lose(record, Outcome.SHED, TOO_LARGE)
+            return
+        if self._policy is None and (self._senders or not self._has_room(record)):
+            raise WouldBlock
+        self.offered += 1
+        while not self._has_room(record):
+            victim = self._policy(self._buffer, record)  # type: ignore[misc]
+            if victim is not record:
+                self._remove(victim)
+            self._lose(victim, Outcome.SHED, self.edge.when_full)
+            if victim is record:
+                return
+        self._put(record)
+
+    def _has_room(self, record: Record) -> bool:
+        edge = self.edge
+        if len(self._buffer) >= edge.capacity:
+            return False
+        return edge.max_bytes is None or self._bytes + record.size_bytes <= edge.max_bytes
+
+    def _put(self, record: Record) -> None:
+        if self.edge.max_wait_s is not None:
+            record.queued_at = self._links.clock()
+        self._bytes += record.size_bytes
+        self._push(record)
+        self.max_depth = max(self.max_depth, len(self._buffer))
+        self._receivers.ring()
+
+    async def _wait_to_send(self, record: Record) -> None:
+        sending = _Sending(record)
+        if self.edge.block_timeout_s is not None:
+            loop = asyncio.get_running_loop()
+            sending.timer = loop.call_later(self.edge.block_timeout_s, self._on_block_timeout, sending)
+        self._senders.append(sending)
+        self._set_limit()
+        try:
+            await sending.done
+        except asyncio.CancelledError:
+            # If the record went in before the cancellation arrived, it is on its way: leave it.
+            if sending in self._senders:
+                self._end_sending(sending, Outcome.CANCELLED, CANCELLED)
+                self._admit()
+            raise
+
+    def _on_block_timeout(self, sending: _Sending) -> None:
+        self._end_sending(sending, Outcome.SHED, BLOCK_TIMEOUT)
+        self._admit()
+
+    def _end_sending(self, sending: _Sending, outcome: Outcome, reason: str) -> None:
+        """Lose a record whose sender waits; whoever calls this lets the next senders in."""
+        self._senders.remove(sending)
+        sending.release()
+        self.offered += 1
+        self._lose(sending.record, outcome, reason)
+
+    def _admit(self) -> None:
+        while self._senders and self._has_room(self._senders[0].record):
+            sending = self._senders.popleft()
+            self.offered += 1
+            self._put(sending.record)
+            sending.release()
+        self._set_limit()
+
+    def _is_late(self, record: Record) -> bool:
+        """Settle accounts for a record that has been popped; lose it if it waited too long."""
+        if self._checks:
+            self._bytes -= record.size_bytes
+        now = self._links.clock()
+        if record.deadline is not None and now >= record.deadline:
+            self._lose(record, Outcome.EXPIRED, "deadline")
+        elif self.edge.max_wait_s is not None and now - record.queued_at > self.edge.max_wait_s:
+            self._lose(record, Outcome.SHED, MAX_WAIT)
+        else:
+            return False
+        self._admit()
+        return True
+
+    def _remove(self, record: Record) -> None:
+        self._buffer.remove(record)
+        if self._checks:
+            self._bytes -= record.size_bytes
+
+    def _lose(self, record: Record, outcome: Outcome, reason: str) -> None:
+        if outcome is Outcome.SHED:
+            self.shed_reasons[reason] = self.shed_reasons.get(reason, 0) + 1
+        elif outcome is Outcome.EXPIRED:
+            self.expired += 1
+        else:
+            self.cancelled += 1
+        self._links.on_lost(record, outcome, reason)
+
+
+def payload_bytes(record: Record) -> int:
+    """The size of a record's fields as UTF-8 JSON, in bytes."""
+    return len(msgspec.json.encode(dict(record), enc_hook=_as_json))
+
+
+def _as_json(value: object) -> object:
+    return value.as_dict() if hasattr(value, "as_dict") else repr(value)

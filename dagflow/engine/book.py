@@ -1,0 +1,66 @@
+"""Book: every accepted ticket and how it ended, and the gate at which sources wait.
+
+At every moment: accepted == settled, by outcome, + in flight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagflow.channel.doorbell import Doorbell
+from dagflow.record import Outcome
+
+if TYPE_CHECKING:
+    from dagflow.record import Ticket
+
+
+class Book:
+    """The tickets of one run.
+
+    Attributes:
+        accepted: tickets ever entered.
+        live: tickets that are in flight.
+        extra: further records that splitting stages made of those in flight.
+        outcomes: settled tickets by outcome.
+    """
+
+    __slots__ = ("_gate", "accepted", "extra", "live", "max_in_flight", "outcomes")
+
+    def __init__(self, max_in_flight: int) -> None:
+        self.max_in_flight = max_in_flight
+        self.accepted = 0
+        self.extra = 0
+        self.live: set[Ticket] = set()
+        self.outcomes = dict.fromkeys(Outcome, 0)
+        self._gate = Doorbell()
+
+    def enter(self, ticket: Ticket) -> None:
+        """Count a ticket as accepted."""
+        self.accepted += 1
+        self.live.add(ticket)
+
+    def split(self, count: int) -> None:
+        """Count further records as in flight until their ticket settles."""
+        self.extra += count
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Count how a ticket ended, and let a waiting source go on."""
+        self.live.remove(ticket)
+        self.outcomes[outcome] += 1
+        if ticket.extra:
+            self.extra -= ticket.extra
+        if self._gate.waiting and self.has_room:
+            self._gate.ring()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a source may hand in another record."""
+        return len(self.live) + self.extra < self.max_in_flight
+
+    async def wait_for_room(self) -> None:
+        """Wait until a source may hand in another record."""
+        while not self.has_room:
+            await self._gate.wait()
+        # One ring per settled ticket, but a split ticket frees several places: pass it on.
+        if self._gate.waiting:
+            self._gate.ring()

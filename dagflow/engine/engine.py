@@ -1,0 +1,166 @@
+"""Engine: runs one plan, once.
+
+    open -> flow (sources in, stages, sinks) -> flush -> close
+
+`stop` ends intake and drains; what is unfinished after the plan's `drain_timeout` is cancelled.
+`force` cancels at once. Whichever way it ends, every accepted record ends in an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import structlog
+
+from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_plugins, flush_sinks, open_plugins
+from dagflow.engine.report import build_report
+from dagflow.engine.slot import Slot
+from dagflow.engine.wiring import Wirer
+from dagflow.errors import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anyio.abc import TaskGroup
+
+    from dagflow.engine.node_runner import NodeRunner
+    from dagflow.engine.source_runner import SourceRunner
+    from dagflow.graph.plan import Plan
+    from dagflow.plugin import Source
+
+
+class Engine:
+    """One run of one plan.
+
+    Attributes:
+        started: set when everything is open and records flow.
+        stopped_by: why it did not run to its own end; None if it did, or runs.
+        forced: whether a second request cut the drain short.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        log: Any = None,
+        substitutes: Mapping[str, Source] | None = None,
+    ) -> None:
+        """Wire the plan; starts nothing. `substitutes` stand in for sources of the file, by name."""
+        self.plan = plan
+        self.started = anyio.Event()
+        self.stopped_by: str | None = None
+        self.forced = False
+        self._clock = clock
+        self._log = structlog.get_logger("dagflow") if log is None else log
+        self._wiring = Wirer(plan, clock, self._log, substitutes).wire()
+        self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
+        self._flow: TaskGroup | None = None
+        self._opening: anyio.CancelScope | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._started_at = clock()
+        self._failures: list[str] = []
+
+    async def run(self) -> dict[str, Any]:
+        """Run to the end and give the report.
+
+        Raises:
+            OpenFailed: a plugin could not be opened; no record was accepted.
+        """
+        self._started_at = self._clock()
+        try:
+            with anyio.CancelScope() as self._opening:
+                if self.stopped_by is None:
+                    await open_plugins(self._wiring)
+                    self.started.set()
+            if self.started.is_set():
+                await self._run_flow()
+                self._failures += await flush_sinks(self._wiring, max(self.plan.drain_timeout_s, CLOSE_TIMEOUT_S))
+        finally:
+            await close_plugins(self._wiring, self._log)
+        return self.report()
+
+    def stop(self, reason: str) -> None:
+        """Ask for no more records, and finish those in flight within `drain_timeout`."""
+        if self.stopped_by is not None:
+            return
+        self.stopped_by = reason
+        if self._flow is None:
+            if self._opening is not None:
+                self._opening.cancel()
+            return
+        for runner in self._wiring.sources.values():
+            runner.stop()
+        loop = asyncio.get_running_loop()
+        self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
+
+    def force(self, reason: str) -> None:
+        """Cancel whatever is in flight, now."""
+        self.stop(reason)
+        self.forced = True
+        self._abandon()
+
+    def report(self) -> dict[str, Any]:
+        """Give the report as of now."""
+        report = build_report(self._wiring, self.plan.name, self._clock() - self._started_at)
+        failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self._wiring.sources.values() if r.error]
+        report["stopped_by"] = "; ".join(failed + self._failures) or self.stopped_by
+        report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
+        return report
+
+    async def _run_flow(self) -> None:
+        async with anyio.create_task_group() as settling:
+            for runner in self._wiring.sources.values():
+                settling.start_soon(runner.settle_pending)
+            try:
+                async with anyio.create_task_group() as self._flow:
+                    for runner in self._wiring.sources.values():
+                        self._flow.start_soon(self._run_source, runner)
+                    for node in self._wiring.nodes.values():
+                        self._flow.start_soon(self._run_node, node)
+            finally:
+                # Slots and sources are gone; whatever they left behind ends now.
+                for channel in self._wiring.channels.values():
+                    channel.abandon()
+            if self._drain_timer is not None:
+                self._drain_timer.cancel()
+            for runner in self._wiring.sources.values():
+                runner.finish_settling()
+            settling.cancel_scope.deadline = anyio.current_time() + CLOSE_TIMEOUT_S
+
+    async def _run_source(self, runner: SourceRunner) -> None:
+        await runner.run()
+        self._close_channels(runner.plan.name)
+        if runner.error is not None:
+            self.stop(f"source `{runner.plan.name}` failed")
+
+    async def _run_node(self, node: NodeRunner) -> None:
+        async with anyio.create_task_group() as slots:
+            for _ in range(node.plan.concurrency):
+                slots.start_soon(Slot(node, self._cancellable).run)
+        self._close_channels(node.plan.name)
+
+    def _close_channels(self, name: str) -> None:
+        for edge in self.plan.edges_from[name]:
+            self._wiring.channels[edge.name].close()
+            self._wiring.nodes[edge.target].release_stragglers()
+
+    def _abandon(self) -> None:
+        """Interrupt every slot and empty every channel; a sender that waits is let go."""
+        if self._flow is None:
+            return
+        self._flow.cancel_scope.cancel()
+        for channel in self._wiring.channels.values():
+            channel.abandon()
+
+    def _exit_code(self, broken: bool, report: Mapping[str, Any]) -> int:
+        sources = self._wiring.sources.values()
+        if broken:
+            return 1
+        if report["unfinished"] or any(r.plugin.finite and not r.ended for r in sources):
+            return 75
+        batch = any(r.plugin.finite for r in sources)
+        return 65 if batch and report["outcomes"]["failed"] else 0

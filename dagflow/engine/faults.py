@@ -1,0 +1,83 @@
+"""Faults and Unfinished: what went wrong with records, and which of them a forced end cut off.
+
+Failures are grouped by node and code, with one example each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dagflow.errors import PluginBug, RecordError
+
+if TYPE_CHECKING:
+    from dagflow.record import Record, Ticket
+
+
+@dataclass(slots=True)
+class Fault:
+    """One kind of failure at one node; `record` and `message` are of its first case."""
+
+    node: str
+    code: str
+    record: str
+    message: str
+    count: int = 0
+
+
+class Faults:
+    """Counts failures. Bounded by nodes times codes, since codes come from classes."""
+
+    __slots__ = ("_by_kind", "_log")
+
+    def __init__(self, log: Any) -> None:
+        self._by_kind: dict[tuple[str, str], Fault] = {}
+        self._log = log
+
+    def note(self, record: Record, error: RecordError) -> None:
+        """Count one failure; the first of its kind is logged, a bug with its traceback."""
+        key = (error.node or "", error.code)
+        fault = self._by_kind.get(key)
+        if fault is None:
+            fault = self._by_kind[key] = Fault(key[0], error.code, record.id, str(error))
+            cause = error.__cause__ if isinstance(error, PluginBug) else None
+            self._log.warning(
+                "record failed", node=error.node, record=record.id, code=error.code, error=str(error), exc_info=cause
+            )
+        fault.count += 1
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Give all faults as JSON-like values, most frequent first."""
+        faults = sorted(self._by_kind.values(), key=lambda fault: -fault.count)
+        return [{name: getattr(fault, name) for name in Fault.__slots__} for fault in faults]
+
+
+class Unfinished:
+    """The records that a forced end left unfinished, and where they were. Bounded by those in flight."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self) -> None:
+        self._places: dict[Ticket, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def note(self, record: Record, place: str) -> None:
+        """Note a record by its first branch that was found."""
+        self._places.setdefault(record.ticket, place)
+
+    def as_list(self) -> list[dict[str, str]]:
+        """Give them as JSON-like values."""
+        return [{"id": ticket.record.id, "where": place} for ticket, place in self._places.items()]
+
+
+def as_record_error(error: Exception, node: str, attempt: int = 1) -> RecordError:
+    """Give the error that a record fails with: a plugin's own, or a bug that wraps anything else."""
+    if not isinstance(error, RecordError):
+        bug = PluginBug(error)
+        bug.__cause__ = error
+        error = bug
+    if error.node is None:
+        error.node, error.attempt = node, attempt
+    return error

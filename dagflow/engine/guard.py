@@ -1,0 +1,115 @@
+"""Guard: one record's call of a plugin, under its timeout, its deadline, cancellation and retry.
+
+From the outside in: the record's deadline and cancellation bound everything, waiting between
+attempts included; `retry` makes attempts; `timeout` bounds each. A scope is built only for
+what is set.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import CancelScope
+
+from dagflow.engine.faults import as_record_error
+from dagflow.errors import DeadlinePassed, FlowSignal, RecordError, StageTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagflow.graph.plan import NodePlan, RetryPlan
+    from dagflow.record import Record
+
+    Call = Callable[[Record], Awaitable[Any]]
+
+
+class TicketCancelled(FlowSignal):
+    """Whoever submitted the record asked for its cancellation."""
+
+
+class Guard:
+    """Makes the attempts for the records of one node."""
+
+    __slots__ = ("_clock", "_keeps_original", "_name", "_on_retry", "_retry", "_timeout_s")
+
+    def __init__(self, node: NodePlan, clock: Callable[[], float], on_retry: Callable[[], None]) -> None:
+        self._name = node.name
+        self._retry = node.retry
+        self._timeout_s = node.timeout_s
+        # What fails is retried, or sent to the error port, as it entered; so the plugin gets a copy.
+        self._keeps_original = node.retry.attempts > 1 or node.on_error == "port"
+        self._clock = clock
+        self._on_retry = on_retry
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether even a record without a deadline that nobody can cancel needs it."""
+        return self._timeout_s is not None or self._keeps_original
+
+    async def run(self, record: Record, call: Call) -> Any:
+        """Call the plugin until it answers or may not be tried again.
+
+        Raises:
+            RecordError: the last attempt's error, with node and attempt.
+            DeadlinePassed: the record's deadline came first.
+            TicketCancelled: somebody cancelled it.
+        """
+        return await self.within_life(record, lambda: self._attempts(record, call))
+
+    async def within_life(self, record: Record, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do something for a record until its deadline, or until its ticket is cancelled."""
+        ticket = record.ticket
+        if record.deadline is None and ticket.running is None:
+            return await work()
+        if ticket.cancelled:
+            raise TicketCancelled
+        with CancelScope() as scope:
+            if record.deadline is not None:
+                scope.deadline = anyio.current_time() + record.deadline - self._clock()
+            if ticket.running is None:
+                return await work()
+            ticket.running.add(scope.cancel)
+            try:
+                return await work()
+            finally:
+                ticket.running.discard(scope.cancel)
+        raise TicketCancelled if ticket.cancelled else DeadlinePassed()
+
+    async def timed(self, work: Callable[[], Awaitable[Any]], spent_s: float = 0.0) -> Any:
+        """Do something within what is left of the stage's timeout after `spent_s`.
+
+        Raises:
+            StageTimeout: it took longer.
+        """
+        if self._timeout_s is None:
+            return await work()
+        with CancelScope(deadline=anyio.current_time() + self._timeout_s - spent_s):
+            return await work()
+        raise StageTimeout(self._timeout_s)
+
+    async def _attempts(self, record: Record, call: Call) -> Any:
+        attempt = 1
+        while True:
+            work = record.copy() if self._keeps_original else record
+            try:
+                return await self.timed(lambda: call(work))
+            except Exception as caught:
+                error = as_record_error(caught, self._name, attempt)
+            if attempt >= self._retry.attempts or not error.retryable:
+                raise error
+            self._on_retry()
+            await anyio.sleep(backoff_s(self._retry, attempt, error))
+            attempt += 1
+
+
+def backoff_s(retry: RetryPlan, attempt: int, error: RecordError) -> float:
+    """The wait before the next attempt, in seconds: full jitter, but never less than was asked for.
+
+    Full jitter draws evenly from zero to the exponential bound ("Exponential Backoff And
+    Jitter", AWS Architecture Blog, 2015).
+    """
+    bound = min(retry.max_backoff_s, retry.backoff_s * 2 ** (attempt - 1))
+    drawn = random.uniform(0, bound)
+    return max(drawn, error.retry_after or 0.0)

@@ -1,0 +1,76 @@
+"""Lifecycle: opening, flushing and closing plugins, so that one bad plugin cannot hang or hide the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio import CancelScope
+
+from dagflow.errors import OpenFailed, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagflow.engine.node_runner import NodeRunner
+    from dagflow.engine.wiring import Wiring
+    from dagflow.plugin import Context, Plugin
+
+# How long a plugin may take to close, in seconds; what hangs longer is left behind with a warning.
+CLOSE_TIMEOUT_S: Final = 5.0
+
+
+async def open_plugins(wiring: Wiring) -> None:
+    """Open all plugins, those first that others need.
+
+    Raises:
+        OpenFailed: one of them raised; those after it were not opened.
+    """
+    for plugin, context in wiring.plugins:
+        try:
+            await plugin.open(context)
+        except Exception as error:
+            raise OpenFailed(context.name, error) from error
+
+
+async def flush_sinks(wiring: Wiring, timeout_s: float) -> list[str]:
+    """Flush every sink; returns what went wrong, a line each."""
+    faults: list[str] = []
+
+    async def flush(runner: NodeRunner) -> None:
+        runner.position = await runner.plugin.flush()
+
+    for runner in wiring.nodes.values():
+        if runner.plan.kind == "sink":
+            await _bounded(lambda runner=runner: flush(runner), "flush", runner.plan.name, timeout_s, faults)
+    return faults
+
+
+async def close_plugins(wiring: Wiring, log: Any) -> None:
+    """Close all plugins, nodes before the workers they use, whatever any of them does."""
+    faults: list[str] = []
+
+    async def close(plugin: Plugin, context: Context) -> None:
+        await _bounded(plugin.close, "close", context.name, CLOSE_TIMEOUT_S, faults)
+
+    opened = list(reversed(wiring.plugins))
+    nodes = len(wiring.sources) + len(wiring.nodes)
+    with CancelScope(shield=True):
+        for group in (opened[:nodes], opened[nodes:]):
+            async with anyio.create_task_group() as tasks:
+                for plugin, context in group:
+                    tasks.start_soon(close, plugin, context)
+    for fault in faults:
+        log.warning("plugin did not close", error=fault)
+
+
+async def _bounded(
+    work: Callable[[], Awaitable[None]], what: str, name: str, timeout_s: float, faults: list[str]
+) -> None:
+    with anyio.move_on_after(timeout_s) as scope:
+        try:
+            await work()
+        except Exception as error:
+            faults.append(f"`{name}` failed in `{what}`: {describe(error)}")
+    if scope.cancelled_caught:
+        faults.append(f"`{name}` did not return from `{what}` within {timeout_s:g} s")

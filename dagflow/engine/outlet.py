@@ -1,0 +1,132 @@
+"""Outlet: where the records of one port of a node go.
+
+Ownership moves with the call, as with a channel: after `send`, each branch is some channel's,
+or has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagflow.errors import ExpressionError, RecordError, Unmatched
+from dagflow.record import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dagflow.channel.channel import Channel
+    from dagflow.engine.shadow import ShadowBook
+    from dagflow.graph.plan import FanOut
+    from dagflow.graph.plan import Unmatched as UnmatchedRule
+    from dagflow.record import Record
+
+
+class Branch:
+    """One edge that leaves a port: its channel, and the shadow book if it is best-effort."""
+
+    __slots__ = ("_shadow", "_when", "channel")
+
+    def __init__(self, channel: Channel, shadow: ShadowBook | None) -> None:
+        self.channel = channel
+        self._shadow = shadow
+        self._when = channel.edge.when
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes every record, and the record itself."""
+        return self._shadow is None and self._when is None
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether what leaves here counts in the edge's books only."""
+        return self._shadow is not None
+
+    def matches(self, record: Record) -> bool:
+        """Whether the edge's condition holds; on a best-effort edge a broken one is its own failure."""
+        if self._when is None:
+            return True
+        try:
+            return self._when.holds(record)
+        except ExpressionError:
+            if self._shadow is None:
+                raise
+            self._shadow.outcomes[Outcome.FAILED] += 1
+            return False
+
+    def copy(self, record: Record) -> Record:
+        """Make the record that travels here beside the original."""
+        twin = record.copy()
+        if self._shadow is not None:
+            twin.ticket = self._shadow.open_ticket(twin)
+        return twin
+
+
+class Outlet:
+    """The edges of one port, in file order.
+
+    Attributes:
+        direct: the only channel, if every record simply goes there; else None.
+    """
+
+    __slots__ = ("_branches", "_fan_out", "_on_failed", "_unmatched", "direct")
+
+    def __init__(
+        self,
+        branches: Sequence[Branch],
+        fan_out: FanOut,
+        unmatched: UnmatchedRule,
+        on_failed: Callable[[Record, RecordError], None],
+    ) -> None:
+        self._branches = branches
+        self._fan_out = fan_out
+        self._unmatched = unmatched
+        self._on_failed = on_failed
+        self.direct = branches[0].channel if len(branches) == 1 and branches[0].is_plain else None
+
+    async def send(self, record: Record) -> None:
+        """Send the record over each edge whose condition holds, or over the first one."""
+        if self.direct is not None:
+            await self.direct.send(record)
+            return
+        try:
+            chosen = self._choose(record)
+        except ExpressionError as error:
+            self._on_failed(record, error)
+            return
+        # All copies are made before the first is sent: a fast receiver may change what it gets.
+        heir = next((branch for branch in chosen if not branch.is_shadow), None)
+        copies = [(b.channel, record if b is heir else b.copy(record)) for b in chosen]
+        if heir is None:
+            self._end_unmatched(record)
+        else:
+            record.ticket.fork(sum(not b.is_shadow for b in chosen) - 1)
+        await _send_each(copies)
+
+    def _choose(self, record: Record) -> list[Branch]:
+        """Pick the branches in file order; `first` concerns the regular ones, shadows go along."""
+        chosen, routed = [], False
+        for branch in self._branches:
+            if routed and not branch.is_shadow:
+                continue
+            if branch.matches(record):
+                chosen.append(branch)
+                routed = routed or (self._fan_out == "first" and not branch.is_shadow)
+        return chosen
+
+    def _end_unmatched(self, record: Record) -> None:
+        if self._unmatched == "filter":
+            record.ticket.end(Outcome.FILTERED)
+        else:
+            self._on_failed(record, Unmatched())
+
+
+async def _send_each(pairs: list[tuple[Channel, Record]]) -> None:
+    """Send each record to its channel; if interrupted, those not yet handed over are cancelled."""
+    sent = 0
+    try:
+        for channel, record in pairs:
+            sent += 1
+            await channel.send(record)
+    finally:
+        for _, record in pairs[sent:]:
+            record.ticket.end(Outcome.CANCELLED)

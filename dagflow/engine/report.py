@@ -1,0 +1,108 @@
+"""The report: what a run has done, as JSON-like values, at its end or at any moment before.
+
+Its sums always balance: accepted == the outcomes + in_flight, and for each edge
+offered == taken + shed + expired + cancelled + buffered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagflow.record import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagflow.channel.channel import Channel
+    from dagflow.engine.node_runner import NodeRunner
+    from dagflow.engine.shadow import ShadowBook
+    from dagflow.engine.source_runner import SourceRunner
+    from dagflow.engine.wiring import Wiring
+    from dagflow.telemetry.instruments import Metrics
+
+_ORDER = (
+    Outcome.DELIVERED,
+    Outcome.FILTERED,
+    Outcome.SHED,
+    Outcome.EXPIRED,
+    Outcome.FAILED,
+    Outcome.CANCELLED,
+)
+
+
+def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, Any]:
+    """Read all books. How the run ended is not theirs to know: the engine adds it."""
+    book = wiring.book
+    nodes = {name: _source_row(runner) for name, runner in reversed(wiring.sources.items())}
+    nodes |= {name: _node_row(runner, wiring.metrics[name]) for name, runner in reversed(wiring.nodes.items())}
+    return {
+        "pipeline": pipeline,
+        "duration_s": duration_s,
+        "accepted": book.accepted,
+        "outcomes": _outcomes(book.outcomes),
+        "in_flight": len(book.live),
+        "nodes": nodes,
+        "edges": {name: _edge_row(channel, wiring.shadows.get(name)) for name, channel in wiring.channels.items()},
+        "sources": {
+            name: {"ended": runner.ended, "progress": runner.plugin.progress()}
+            for name, runner in reversed(wiring.sources.items())
+        },
+        "errors": wiring.faults.as_list(),
+        "unfinished": wiring.unfinished.as_list(),
+    }
+
+
+def _source_row(runner: SourceRunner) -> dict[str, Any]:
+    return {
+        "kind": "source",
+        "type": runner.plan.type,
+        "taken": runner.taken,
+        "done": runner.taken - runner.failed,
+        "failed": runner.failed,
+        "retried": 0,
+        "busy": 0,
+        "p50_s": None,
+        "p99_s": None,
+        "metrics": {},
+    }
+
+
+def _node_row(runner: NodeRunner, metrics: Metrics) -> dict[str, Any]:
+    return {
+        "kind": runner.plan.kind,
+        "type": runner.plan.type,
+        "taken": sum(channel.taken for channel in runner.channels),
+        "done": runner.done,
+        "failed": runner.failed,
+        "expired": runner.expired,
+        "cancelled": runner.cancelled,
+        "retried": runner.retried,
+        "busy": runner.busy,
+        "p50_s": runner.latency.quantile_s(0.50),
+        "p99_s": runner.latency.quantile_s(0.99),
+        "metrics": {name: counter.value for name, counter in metrics.counters.items()},
+        **({"position": runner.position} if runner.position is not None else {}),
+    }
+
+
+def _edge_row(channel: Channel, shadow: ShadowBook | None) -> dict[str, Any]:
+    books = channel.statistics()
+    row = {
+        "capacity": books.capacity,
+        "when_full": channel.edge.when_full,
+        "offered": books.offered,
+        "taken": books.taken,
+        "shed": books.shed,
+        "expired": books.expired,
+        "cancelled": books.cancelled,
+        "buffered": books.buffered,
+        "max_depth": books.max_depth,
+        "shed_reasons": dict(books.shed_reasons),
+    }
+    if shadow is not None:
+        row["best_effort"] = _outcomes(shadow.outcomes)
+    return row
+
+
+def _outcomes(counts: Mapping[Outcome, int]) -> dict[str, int]:
+    return {outcome.value: counts[outcome] for outcome in _ORDER}

@@ -1,0 +1,45 @@
+"""ShadowBook: the outcomes of what left over a best-effort edge.
+
+Such a branch has a ticket of its own, so that it counts in the edge's books and never in the
+outcome of the record, and nobody waits for it but the drain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagflow.record import Outcome, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagflow.record import Record
+
+
+class ShadowBook:
+    """The books of one best-effort edge; owns the tickets of its branches."""
+
+    __slots__ = ("_on_cancel", "live", "outcomes")
+
+    def __init__(self, on_cancel: Callable[[Ticket], None]) -> None:
+        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.live: set[Ticket] = set()
+        self._on_cancel = on_cancel
+
+    def open_ticket(self, record: Record) -> Ticket:
+        """Make the ticket of one branch."""
+        ticket = Ticket(record, self)
+        self.live.add(ticket)
+        return ticket
+
+    def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Count how the branch ended."""
+        self.live.remove(ticket)
+        self.outcomes[outcome] += 1
+
+    def on_split(self, ticket: Ticket, count: int) -> None:
+        """Nothing waits for room here; the edge's capacity bounds these records."""
+
+    def on_cancel(self, ticket: Ticket) -> None:
+        """Take the branch out of the channels and interrupt work on it."""
+        self._on_cancel(ticket)

@@ -1,0 +1,137 @@
+"""Wiring: from a plan to runners, channels and plugins that know each other. Starts nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dagflow.channel.channel import ABANDONED
+from dagflow.channel.doorbell import Doorbell
+from dagflow.engine.book import Book
+from dagflow.engine.faults import Faults, Unfinished
+from dagflow.engine.node_runner import NodeRunner
+from dagflow.engine.outlet import Branch, Outlet
+from dagflow.engine.shadow import ShadowBook
+from dagflow.engine.source_runner import SourceRunner
+from dagflow.errors import DeadlinePassed
+from dagflow.plugin import ChannelLinks, Context
+from dagflow.record import Outcome
+from dagflow.telemetry.instruments import Metrics
+from dagflow.transports.memory import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dagflow.channel.channel import Channel
+    from dagflow.errors import RecordError
+    from dagflow.graph.plan import EdgePlan, NodePlan, Plan
+    from dagflow.plugin import ModelWorker, Plugin, Source
+    from dagflow.record import Record, Ticket
+
+
+@dataclass(slots=True)
+class Wiring:
+    """Everything of one run.
+
+    Attributes:
+        plugins: nodes and workers by name, each with its context, in the order of opening.
+        channels: by the name of their edge.
+        shadows: the books of best-effort edges, by the name of the edge.
+    """
+
+    book: Book
+    faults: Faults
+    unfinished: Unfinished = field(default_factory=Unfinished)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    shadows: dict[str, ShadowBook] = field(default_factory=dict)
+    sources: dict[str, SourceRunner] = field(default_factory=dict)
+    nodes: dict[str, NodeRunner] = field(default_factory=dict)
+    plugins: list[tuple[Plugin, Context]] = field(default_factory=list)
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+
+
+class Wirer:
+    """Builds a `Wiring`; one use."""
+
+    def __init__(
+        self, plan: Plan, clock: Callable[[], float], log: Any, substitutes: Mapping[str, Source] | None = None
+    ) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._log = log
+        self._substitutes = substitutes or {}
+        self._wiring = Wiring(Book(plan.max_in_flight), Faults(log))
+        self._bells = {name: Doorbell() for name in plan.nodes}
+        self._workers: dict[str, ModelWorker] = {}
+
+    def wire(self) -> Wiring:
+        """Build everything, downstream first, so that what is opened first is what is needed first."""
+        for worker in self._plan.workers.values():
+            plugin = self._workers[worker.name] = worker.cls(worker.options)
+            self._wiring.plugins.append((plugin, self._context(worker.name)))
+        for edge in self._plan.edges:
+            self._wiring.channels[edge.name] = self._build_channel(edge)
+        for node in reversed(self._plan.nodes.values()):
+            self._wire_node(node)
+        return self._wiring
+
+    def _wire_node(self, node: NodePlan) -> None:
+        wiring = self._wiring
+        plugin = self._substitutes.get(node.name) or node.build()
+        wiring.plugins.append((plugin, self._context(node.name, node)))
+        outlets: dict[str | None, Outlet] = {}
+        if node.kind == "source":
+            runner = SourceRunner(node, plugin, outlets, wiring.book, wiring.faults, self._cancel, self._log)
+            wiring.sources[node.name] = runner
+        else:
+            channels = [wiring.channels[edge.name] for edge in self._plan.edges_to[node.name]]
+            bell = self._bells[node.name]
+            runner = NodeRunner(node, plugin, channels, bell, outlets, wiring.faults, wiring.unfinished, self._clock)
+            wiring.nodes[node.name] = runner
+        outlets.update(self._build_outlets(node, runner.end_failed))
+
+    def _build_outlets(
+        self, node: NodePlan, on_failed: Callable[[Record, RecordError], None]
+    ) -> dict[str | None, Outlet]:
+        outlets = {}
+        edges = self._plan.edges_from[node.name]
+        for port in dict.fromkeys(edge.port for edge in edges):
+            branches = [
+                Branch(self._wiring.channels[edge.name], self._wiring.shadows.get(edge.name))
+                for edge in edges
+                if edge.port == port
+            ]
+            outlets[port] = Outlet(branches, node.fan_out, node.unmatched, on_failed)
+        return outlets
+
+    def _build_channel(self, edge: EdgePlan) -> Channel:
+        if edge.best_effort:
+            self._wiring.shadows[edge.name] = ShadowBook(self._cancel)
+        links = ChannelLinks(
+            on_lost=partial(self._on_lost, edge.name), clock=self._clock, receivers=self._bells[edge.target]
+        )
+        return self._plan.transports.get(edge.via, Memory)().build_channel(edge, links)
+
+    def _context(self, name: str, node: NodePlan | None = None) -> Context:
+        metrics = self._wiring.metrics[name] = Metrics()
+        return Context(
+            name=name,
+            logger=self._log.bind(node=name),
+            clock=self._clock,
+            metrics=metrics,
+            workers={worker: self._workers[worker] for worker in node.workers} if node else {},
+            live=node is not None and node.live,
+        )
+
+    def _cancel(self, ticket: Ticket) -> None:
+        # Interrupt the work first: what it frees must not let one of the ticket's own records in.
+        for interrupt in tuple(ticket.running or ()):
+            interrupt()
+        for channel in self._wiring.channels.values():
+            channel.cancel(ticket)
+
+    def _on_lost(self, edge: str, record: Record, outcome: Outcome, reason: str) -> None:
+        if reason == ABANDONED:
+            self._wiring.unfinished.note(record, edge)
+        record.ticket.end(outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)

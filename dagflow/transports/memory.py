@@ -1,0 +1,20 @@
+"""Transport `memory`: the edge lives in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagflow.channel.channel import Channel
+from dagflow.plugin import Transport
+
+if TYPE_CHECKING:
+    from dagflow.graph.plan import EdgePlan
+    from dagflow.plugin import ChannelLinks
+
+
+class Memory(Transport):
+    """Carries an edge inside the process, through a bounded channel."""
+
+    def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
+        """Build the channel of one edge."""
+        return Channel(edge, links)
