@@ -75,6 +75,10 @@ class Node(Plugin):
         """Fields that must have been written before this node; may depend on the options."""
         return set()
 
+    def reads_any(self) -> list[set[str]]:
+        """Groups of fields, of each of which at least one must have been written before this node."""
+        return []
+
     def writes(self) -> set[str] | None:
         """Fields that every record has after this node; None: it may write anything."""
         return None
@@ -106,8 +110,15 @@ class Source(Node, ABC):
     def settle(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:
         """Take the outcome of a record that `records` yielded; called exactly once for each.
 
-        `record` is the yielded object; `record.ticket` has `error` and `answer`. May be a
+        `record` is the yielded object; `record.ticket` has `error`, `answer` and `delivered`. May be a
         coroutine function. Must not raise: the outcome stands whatever happens here.
+        """
+
+    def on_answer(self, record: Record, answer: Record) -> None:
+        """Take the answer that a `reply` sink hands back for a record that `records` yielded.
+
+        Called at most once, before `settle`. A live completion in it is the source's to read.
+        Must not raise.
         """
 
     def progress(self) -> float | None:

@@ -113,6 +113,9 @@ class TicketOwner(Protocol):
     def on_cancel(self, ticket: Ticket) -> None:
         """Take the ticket's records out of the channels and interrupt work on them."""
 
+    def on_answer(self, ticket: Ticket, answer: Record) -> None:
+        """Take the first answer that a sink hands back; its completion may be live."""
+
 
 class Ticket:
     """One accepted record, in all its branches.
@@ -125,14 +128,15 @@ class Ticket:
         cancelled: set once somebody asked for cancellation.
         running: callables that interrupt the work now done for this ticket.
         answer: what a `reply` sink handed back; see `reply`.
+        delivered: the record as the first sink took it; noted only if the source can cancel.
     """
 
     __slots__ = (
-        "_on_answer",
         "_rank",
         "answer",
         "branches",
         "cancelled",
+        "delivered",
         "error",
         "extra",
         "owner",
@@ -149,7 +153,7 @@ class Ticket:
         self.cancelled = False
         self.running: set[Callable[[], object]] | None = None
         self.answer: Record | None = None
-        self._on_answer: Callable[[Record], object] | None = None
+        self.delivered: Record | None = None
         self._rank = _NOTHING
 
     @property
@@ -196,7 +200,7 @@ class Ticket:
         if self.branches == 0:
             self.owner.on_settled(self, self.outcome or Outcome.FILTERED)
 
-    def reply(self, record: Record) -> bool:
+    def reply(self, answer: Record) -> bool:
         """Hand an answer back to whoever submitted the record; the first one wins.
 
         Returns:
@@ -204,13 +208,6 @@ class Ticket:
         """
         if self.answer is not None:
             return False
-        self.answer = record
-        if self._on_answer is not None:
-            self._on_answer(record)
+        self.answer = answer
+        self.owner.on_answer(self, answer)
         return True
-
-    def on_answer(self, listener: Callable[[Record], object]) -> None:
-        """Have `listener` called with the answer, at once when there already is one."""
-        self._on_answer = listener
-        if self.answer is not None:
-            listener(self.answer)

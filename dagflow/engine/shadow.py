@@ -36,6 +36,7 @@ class ShadowBook:
         """Count how the branch ended."""
         self.live.remove(ticket)
         self.outcomes[outcome] += 1
+        ticket.record.ticket = None
 
     def on_split(self, ticket: Ticket, count: int) -> None:
         """Nothing waits for room here; the edge's capacity bounds these records."""
@@ -43,3 +44,6 @@ class ShadowBook:
     def on_cancel(self, ticket: Ticket) -> None:
         """Take the branch out of the channels and interrupt work on it."""
         self._on_cancel(ticket)
+
+    def on_answer(self, ticket: Ticket, answer: Record) -> None:
+        """Nobody waits for the answer of a best-effort branch."""

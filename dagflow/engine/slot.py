@@ -18,6 +18,8 @@ from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.record import Record
 
@@ -52,13 +54,15 @@ class Slot:
 
     async def _loop(self) -> None:
         node, guarded, call = self._node, self._guarded, self._call
-        guarded_call = self._generate if node.is_generator else self._attempt
-        receive_nowait, observe, forward = node.inlet.receive_nowait, node.latency.observe, node.forward
+        guarded_call = self._guarded_call
+        receive_nowait, observe, forward = node.inlet.receive_nowait, node.latency.pending.append, node.forward
+        none_outcome = node.none_outcome
         budget = SLICE
         while True:
             budget -= 1
             if not budget:
                 budget = SLICE
+                node.latency.fold()
                 await asyncio.sleep(0)
             try:
                 record = receive_nowait()
@@ -89,6 +93,8 @@ class Slot:
                     forward.send_nowait(record)
                 except WouldBlock:
                     await forward.send(record)
+            elif result is None:
+                record.ticket.end(none_outcome)
             elif result is not _HANDED_ON:
                 await node.pass_on(result, record)
 
@@ -111,8 +117,20 @@ class Slot:
             finally:
                 self._node.stragglers.discard(scope)
 
+    @property
+    def _guarded_call(self) -> Callable[[Record], Awaitable[Any]]:
+        if self._node.is_generator:
+            return self._generate
+        return self._write if self._node.plan.kind == "sink" else self._attempt
+
     async def _attempt(self, record: Record) -> Any:
         return await self._node.guard.run(record, self._call)
+
+    async def _write(self, record: Record) -> None:
+        await self._node.guard.run(record, self._call)
+        ticket = record.ticket
+        if ticket.running is not None and ticket.delivered is None:
+            ticket.delivered = record
 
     async def _generate(self, record: Record) -> Any:
         """Send on what the stage yields, as it comes; only the first step may be retried."""

@@ -21,7 +21,7 @@ from dagflow.plugin import Source
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from dagflow.engine.book import Book
     from dagflow.engine.faults import Faults
@@ -63,7 +63,7 @@ class SourceRunner:
         self._scope: CancelScope | None = None
         self._stopped = False
         self._settles = type(plugin).settle is not Source.settle
-        self._settling: deque[Any] = deque()
+        self._settling: deque[tuple[Awaitable[None], Record]] = deque()
         self._settling_bell = Doorbell()
         self._settled_all = False
 
@@ -88,8 +88,13 @@ class SourceRunner:
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket's outcome into the book, and tell the source."""
         self._book.settle(ticket, outcome)
-        if self._settles:
-            self._tell(ticket.record, outcome)
+        record = ticket.record
+        told = self._tell(record, outcome) if self._settles else None
+        if told is None:
+            record.ticket = None  # or the two would keep each other until the next garbage collection
+        else:
+            self._settling.append((told, record))
+            self._settling_bell.ring()
 
     def on_split(self, ticket: Ticket, count: int) -> None:
         """Count further records as in flight."""
@@ -98,6 +103,10 @@ class SourceRunner:
     def on_cancel(self, ticket: Ticket) -> None:
         """Have a ticket's records cancelled."""
         self._cancel(ticket)
+
+    def on_answer(self, ticket: Ticket, answer: Record) -> None:
+        """Hand an answer back to the source."""
+        self.plugin.on_answer(ticket.record, answer)
 
     def end_failed(self, record: Record, error: Exception) -> None:
         """End a record that could not leave the source."""
@@ -110,10 +119,12 @@ class SourceRunner:
         """Await what a `settle` that is a coroutine function returns, in order, until the last record."""
         while True:
             while self._settling:
+                told, record = self._settling.popleft()
                 try:
-                    await self._settling.popleft()
+                    await told
                 except Exception as error:
                     self._on_settle_raised(error)
+                record.ticket = None
             if self._settled_all:
                 return
             await self._settling_bell.wait()
@@ -168,15 +179,12 @@ class SourceRunner:
         with CancelScope(shield=True):
             await outlet.send(record)
 
-    def _tell(self, record: Record, outcome: Outcome) -> None:
+    def _tell(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:
         try:
-            told = self.plugin.settle(record, outcome)
+            return self.plugin.settle(record, outcome)
         except Exception as error:
             self._on_settle_raised(error)
-            return
-        if told is not None:
-            self._settling.append(told)
-            self._settling_bell.ring()
+            return None
 
     def _on_settle_raised(self, error: Exception) -> None:
         self._log.error("settle raised", node=self.plan.name, error=describe(error), exc_info=error)

@@ -6,8 +6,10 @@ Integers only on the way in; quantiles and seconds are made when somebody reads.
 
 from __future__ import annotations
 
+from collections import Counter as Counter_
 from typing import Final
 
+_FOLD_AT: Final = 256
 _SUB_BITS: Final = 4  # 16 buckets an octave: a quantile is off by 3 % at most
 
 
@@ -25,37 +27,54 @@ class Counter:
 
 
 class Histogram:
-    """Durations in nanoseconds, in log-linear buckets."""
+    """Durations in nanoseconds, in log-linear buckets.
 
-    __slots__ = ("buckets", "total_ns")
+    To observe is to append to `pending`, which costs next to nothing; whoever observes calls
+    `fold` now and then, and every reading folds first, so that no reading misses anything.
+    """
+
+    __slots__ = ("_buckets", "_total_ns", "pending")
 
     def __init__(self) -> None:
-        self.buckets: dict[int, int] = {}
-        self.total_ns = 0
+        self.pending: list[int] = []
+        self._buckets: Counter_[int] = Counter_()
+        self._total_ns = 0
 
     def observe(self, ns: int) -> None:
         """Count one duration."""
-        # The top five bits choose the bucket: their position (the octave) and the four below it.
-        shift = ns.bit_length() - _SUB_BITS - 1
-        key = (shift << _SUB_BITS) + (ns >> shift) if shift > 0 else ns
-        buckets = self.buckets
-        buckets[key] = buckets.get(key, 0) + 1
-        self.total_ns += ns
+        self.pending.append(ns)
+        if len(self.pending) >= _FOLD_AT:
+            self.fold()
+
+    def fold(self) -> None:
+        """Take what is pending into the buckets."""
+        pending, buckets = self.pending, self._buckets
+        self._total_ns += sum(pending)
+        # Durations of a busy node cluster: few distinct values are left at a grain of 16 ns.
+        for grains, count in Counter_([ns >> 4 for ns in pending]).items():
+            buckets[_key_of((grains << 4) + 8)] += count
+        pending.clear()
 
     @property
     def count(self) -> int:
         """How many durations were observed."""
-        return sum(self.buckets.values())
+        return self._buckets.total() + len(self.pending)
+
+    @property
+    def total_ns(self) -> int:
+        """The sum of all durations."""
+        return self._total_ns + sum(self.pending)
 
     def quantile_s(self, share: float) -> float | None:
         """The duration in seconds that `share` of all do not exceed; None without observations.
 
-        Exact to a bucket's width: the true value lies within 3 % of it.
+        Exact to a bucket's width: the true value lies within 3 % or 8 ns of it.
         """
+        self.fold()
         rank = share * self.count
         seen = 0
-        for key in sorted(self.buckets):
-            seen += self.buckets[key]
+        for key in sorted(self._buckets):
+            seen += self._buckets[key]
             if seen >= rank:
                 return _middle_ns(key) / 1e9
         return None
@@ -79,9 +98,15 @@ class Metrics:
         return self.histograms.setdefault(name, Histogram())
 
 
+def _key_of(ns: int) -> int:
+    """The bucket of a duration: the position of its top bit (the octave) and the four bits below it."""
+    shift = ns.bit_length() - _SUB_BITS - 1
+    return (shift << _SUB_BITS) + (ns >> shift) if shift > 0 else ns
+
+
 def _middle_ns(key: int) -> float:
+    """The middle of a bucket, in nanoseconds; undoes `_key_of`."""
     octave, rest = key >> _SUB_BITS, key & ((1 << _SUB_BITS) - 1)
     if octave <= 1:
         return float(key)
-    shift = octave - 1
-    return ((1 << _SUB_BITS) + rest + 0.5) * (1 << shift)
+    return ((1 << _SUB_BITS) + rest + 0.5) * (1 << (octave - 1))
