@@ -1,0 +1,85 @@
+"""The catalogue of diagnostic codes: how severe each is, and what it means.
+
+A diagnostic can only be made with a code that stands here. Codes are stable: tools filter by
+them. The documentation's list is made from this one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Severity = Literal["error", "warning"]
+
+
+class Code(NamedTuple):
+    """Severity of a code, and its explanation in one sentence."""
+
+    severity: Severity
+    meaning: str
+
+
+def _error(meaning: str) -> Code:
+    return Code("error", meaning)
+
+
+def _warning(meaning: str) -> Code:
+    return Code("warning", meaning)
+
+
+CODES: Final[dict[str, Code]] = {
+    # The text
+    "unreadable-file": _error("The pipeline file is missing, is no file, or is not UTF-8 text."),
+    "toml-syntax": _error("The text is not valid TOML."),
+    "bad-override": _error("A `--set` does not have the form KEY=VALUE, or its key leads nowhere."),
+    "bad-reference": _error("A `${...}` is neither `${env:NAME}`, `${env:NAME:-default}` nor `${file:PATH}`."),
+    "unset-variable": _error("A `${env:NAME}` names an environment variable that is not set and gives no default."),
+    "unreadable-reference": _error("The file that a `${file:PATH}` names cannot be read as text."),
+    # Tables and values
+    "unknown-table": _error("A top-level table is not part of the language."),
+    "unknown-key": _error("A key is known neither to the engine nor to the plugin."),
+    "missing-option": _error("A key that has no default is not given."),
+    "wrong-type": _error("A value has another TOML type than its key wants."),
+    "wrong-unit": _error("A duration, size or rate lacks its unit or has an unknown one."),
+    "wrong-value": _error("A value is not among those that its key allows."),
+    "out-of-range": _error("A number is too small or too large, or a text or array too short or too long."),
+    "invalid-option": _error("A plugin refused the value of one of its options."),
+    "bad-expression": _error("A condition does not parse."),
+    "bad-template": _error("A template does not parse."),
+    "bad-name": _error("A node or worker has a name that is not lower-case letters, digits, `-` and `_`."),
+    "duplicate-name": _error("Two nodes have one name."),
+    "backoff-above-max": _error("The first wait of a retry is longer than the longest allowed."),
+    "block-timeout-without-block": _error("An edge that never blocks has a `block_timeout`."),
+    # Plugins
+    "unknown-type": _error("No installed package offers a plugin of this kind and type."),
+    "ambiguous-type": _error("Two installed packages offer a plugin of this kind and type."),
+    "broken-plugin": _error("A plugin is installed, but does not load or breaks its contract."),
+    "unknown-worker": _error("An option names a worker that has no table."),
+    "unknown-transport": _error("An edge goes via a transport that no installed package offers."),
+    # The graph
+    "no-sources": _error("The file has no source."),
+    "no-sinks": _error("The file has no sink."),
+    "no-edges": _error("The file has nodes but no edges."),
+    "unknown-node": _error("An edge comes from or goes to a node that does not exist."),
+    "unknown-port": _error("An edge leaves a port that its node does not have."),
+    "edge-into-port": _error("An edge goes to a port; only the start of an edge may name one."),
+    "edge-into-source": _error("An edge goes into a source."),
+    "edge-out-of-sink": _error("An edge leaves a sink other than by its error port."),
+    "duplicate-edge": _error("Two edges have the same start and end."),
+    "cycle": _error("Nodes wait for each other in a circle."),
+    "unreachable-node": _error("No source leads to a node."),
+    "dead-end": _error("A node leads to no sink."),
+    "all-best-effort": _error("All edges that leave a node are best effort, so that nothing gives records an outcome."),
+    "missing-error-edge": _error('A node says `on_error = "port"`, but no edge leaves its error port.'),
+    "unexpected-error-edge": _error('An edge leaves an error port whose node does not say `on_error = "port"`.'),
+    "field-not-written": _error("A node reads a field that is not written on every way to it."),
+    # Warnings
+    "literal-secret": _warning("A secret is written into the file itself."),
+    "unused-worker": _warning("No node uses a worker."),
+    "unconnected-port": _warning("A port that a plugin declares has no edge."),
+    "idle-when-full": _warning("An edge can never be full, so that what it does when full has no effect."),
+    "idle-retry": _warning("A `retry` table without `attempts` makes a single attempt."),
+    "idle-unmatched": _warning("A node has an edge that takes every record, so that `unmatched` has no effect."),
+    "timeout-exceeds-drain": _warning("One attempt of a node may take longer than the whole drain."),
+    "undefined-in-condition": _warning("A condition uses a field that nothing before it writes."),
+    "unreachable-edge": _warning("An edge stands behind one that already takes every record."),
+}

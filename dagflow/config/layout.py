@@ -1,0 +1,85 @@
+"""Layout: which tables a file may have, and how its nodes and workers are named."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from dagflow.config.diagnostics import Diagnostic, diagnose
+from dagflow.config.suggest import did_you_mean
+from dagflow.config.tables import NAME_PATTERN, NAMED_TABLES, TABLES, belongs_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagflow.config.document import Document
+    from dagflow.config.keys import Key
+
+NODE_KINDS: Final = ("source", "stage", "sink")
+EDGES_HINT: Final = "edges stand in one array: `[pipeline]`, `edges = [{ from = \"a\", to = \"b\" }]`"
+
+
+def check_layout(document: Document) -> Iterator[Diagnostic]:
+    """Find unknown tables, things that are no table, and bad or repeated names."""
+    for name, value in document.tables.items():
+        if name not in TABLES:
+            yield _unknown(name, value)
+        elif not isinstance(value, dict):
+            yield _no_table((name,), f"`{name}`", f"write `[{_header(name)}]`")
+    for kind in NAMED_TABLES:
+        for name, value in document.table(f"{kind}s").items():
+            yield from _check_named(kind, name, value)
+    yield from _check_repeated(document)
+
+
+def named_tables(document: Document, kind: str) -> dict[str, dict[str, Any]]:
+    """Give the well-formed tables of one kind by name."""
+    return {name: value for name, value in document.table(f"{kind}s").items() if isinstance(value, dict)}
+
+
+def _unknown(name: str, value: Any) -> Diagnostic:
+    if name in ("edge", "edges"):
+        hint: str | None = EDGES_HINT
+    elif isinstance(value, dict | list):
+        hint = did_you_mean(name, TABLES)
+    else:
+        home = belongs_to(name)
+        hint = f"`{name}` belongs to {home}" if home else None
+    if isinstance(value, dict | list):
+        return diagnose("unknown-table", f"there is no table `{name}` in the language", (name,), hint=hint, at="key")
+    return diagnose("unknown-key", f"the file has no key `{name}` outside its tables", (name,), hint=hint, at="key")
+
+
+def _check_named(kind: str, name: str, value: Any) -> Iterator[Diagnostic]:
+    key = (f"{kind}s", name)
+    if not isinstance(value, dict):
+        yield _no_table(key, f"`{kind}s.{name}`", f"give the {kind} a name of its own: `[{kind}s.NAME]`")
+    elif not re.fullmatch(NAME_PATTERN, name):
+        text = f"`{name}` is no name for a {kind}: expected lower-case letters, digits, `-` and `_`, a letter first"
+        yield diagnose("bad-name", text, key, hint=_better_name(name), at="key")
+
+
+def _check_repeated(document: Document) -> Iterator[Diagnostic]:
+    first: dict[str, tuple[str, Key]] = {}
+    for kind in NODE_KINDS:
+        for name in named_tables(document, kind):
+            key = (f"{kind}s", name)
+            if name in first:
+                other, other_key = first[name]
+                text = f"a {other} and a {kind} are both called `{name}`, so that an edge could mean either"
+                yield diagnose("duplicate-name", text, key, hint="give one of them another name", others=[other_key])
+            first.setdefault(name, (kind, key))
+
+
+def _no_table(key: Key, what: str, hint: str) -> Diagnostic:
+    return diagnose("wrong-type", f"{what} is not a table", key, hint=hint)
+
+
+def _header(name: str) -> str:
+    named = name.removesuffix("s") in NAMED_TABLES
+    return f"{name}.NAME" if named else name
+
+
+def _better_name(name: str) -> str | None:
+    better = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")
+    return f"`{better}` would do" if re.fullmatch(NAME_PATTERN, better) else None

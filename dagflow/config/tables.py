@@ -1,0 +1,134 @@
+"""The engine's own tables and keys.
+
+What the engine knows of a node's table stands here; the rest of it belongs to the plugin. A
+key exists only if something in the engine acts on it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from dagflow.expressions import Expression
+from dagflow.options import Duration, Options, Size
+
+NAME_PATTERN: Final = r"[a-z][a-z0-9_-]*"
+
+_Wait = Annotated[Duration, Field(gt=0)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+class EdgeDefaults(Options):
+    """`[defaults.edge]`: what edges do that do not say otherwise."""
+
+    capacity: _Count = Field(512, description="how many records may wait in the edge")
+    max_bytes: Annotated[Size, Field(ge=1)] | None = Field(None, description="how much payload may wait in the edge")
+    when_full: Literal["block", "drop_newest", "drop_oldest", "drop_lowest"] = Field(
+        "block", description="what happens to a record that finds the edge full"
+    )
+    block_timeout: _Wait | None = Field(None, description="how long a record waits at a full edge before it is shed")
+    max_wait: _Wait | None = Field(None, description="a record that waited longer in the edge is shed")
+
+
+class EdgeTable(EdgeDefaults):
+    """One element of `pipeline.edges`."""
+
+    source: str = Field(alias="from", description="the node, or NODE.PORT, that records leave")
+    target: str = Field(alias="to", description="the node that records go to")
+    when: Expression | None = Field(None, description="only records of which this condition is true take the edge")
+    best_effort: bool = Field(False, description="what happens behind this edge does not count for the record")
+    via: str = Field("memory", description="the transport")
+
+
+class PipelineTable(Options):
+    """`[pipeline]`."""
+
+    name: str | None = Field(None, min_length=1, description="the pipeline's name; the file's name by default")
+    max_in_flight: _Count = Field(4096, description="records accepted and not yet settled; sources wait at this mark")
+    drain_timeout: _Wait = Field(30.0, description="how long a drain may take")
+    edges: list[EdgeTable] = Field([], description="the graph")
+
+
+class RetryTable(Options):
+    """`retry` of a stage or sink."""
+
+    attempts: _Count = Field(1, description="how often a record is tried in all")
+    backoff: Duration = Field(0.2, description="the longest wait before the second attempt; doubles each time")
+    max_backoff: Duration = Field(5.0, description="the longest wait before any attempt")
+
+
+class WorkerTable(Options):
+    """What the engine knows of `[workers.NAME]`."""
+
+    type: str = Field(description="the plugin")
+
+
+class _Forwarding(WorkerTable):
+    fan_out: Literal["all", "first"] = Field(
+        "all", description="whether a record takes every edge whose condition holds, or the first"
+    )
+    unmatched: Literal["fail", "filter"] = Field("fail", description="how a record ends that no edge takes")
+
+
+class _Working(WorkerTable):
+    concurrency: _Count | None = Field(None, description="how many records are worked on at a time")
+    timeout: _Wait | None = Field(None, description="how long one attempt may take")
+    retry: RetryTable = Field(RetryTable(), description="how often a record is tried")
+    on_error: Literal["dead_letter", "drop", "port"] = Field(
+        "dead_letter", description="what becomes of a record whose last attempt failed"
+    )
+
+
+class SourceTable(_Forwarding):
+    """What the engine knows of `[sources.NAME]`."""
+
+
+class StageTable(_Working, _Forwarding):
+    """What the engine knows of `[stages.NAME]`."""
+
+
+class SinkTable(_Working):
+    """What the engine knows of `[sinks.NAME]`."""
+
+
+class LoggingTable(Options):
+    """`[logging]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least severe level shown")
+    format: Literal["console", "json"] = Field(
+        "console", description="lines for people, or one JSON object a line"
+    )
+
+
+TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "logging")
+
+NAMED_TABLES: Final[dict[str, type[WorkerTable]]] = {
+    "source": SourceTable,
+    "stage": StageTable,
+    "sink": SinkTable,
+    "worker": WorkerTable,
+}
+"""The kinds of plugins that have named tables; the table is the kind's plural."""
+
+
+def engine_keys(kind: str) -> frozenset[str]:
+    """Give the keys of a named table that belong to the engine, and that no plugin may redefine."""
+    model = NAMED_TABLES.get(kind)
+    return frozenset(model.model_fields) if model is not None else frozenset()
+
+
+def belongs_to(key: str) -> str | None:
+    """Say where a key of the engine belongs, for somebody who wrote it elsewhere."""
+    homes: list[tuple[str, type[BaseModel]]] = [
+        ("`[pipeline]`", PipelineTable),
+        ("an edge", EdgeTable),
+        ("the `retry` table of a stage or sink", RetryTable),
+        ("a stage or sink", _Working),
+        ("a source or stage", _Forwarding),
+        ("`[logging]`", LoggingTable),
+    ]
+    for home, model in homes:
+        if key in {field.alias or name for name, field in model.model_fields.items()}:
+            return home
+    return None

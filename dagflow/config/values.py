@@ -1,0 +1,65 @@
+"""Values as they may be shown: never a secret, never what a reference gave."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The value that was refused.
+
+    Attributes:
+        name: its key, below the table that it stands in.
+        raw: the value that was validated.
+        written: its text in the file, where it came out of a reference.
+        secret: whether it must not be shown.
+    """
+
+    name: str
+    raw: Any
+    written: str | None = None
+    secret: bool = False
+
+    @property
+    def shown(self) -> str | None:
+        """The value as TOML, shortened; None where it must not be shown or is a table or array."""
+        if self.written is not None:
+            return _shortened(self.written)
+        return None if self.secret or isinstance(self.raw, dict | list) else _shortened(_as_toml(self.raw))
+
+    @property
+    def found(self) -> str:
+        """What stands there, in words: "the string `"3"`"."""
+        if self.written is not None:
+            return f"what `{_shortened(self.written)}` gives"
+        return _type_name(self.raw) if self.shown is None else f"the {_type_name(self.raw, '')} `{self.shown}`"
+
+
+def render_scalar(raw: Any) -> str:
+    """Write a string, number, boolean or date as TOML."""
+    if isinstance(raw, str | bool | int):
+        return json.dumps(raw, ensure_ascii=False)
+    return str(raw)
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def _type_name(raw: Any, article: str = "a ") -> str:
+    names: list[tuple[Any, str]] = [
+        (bool, "boolean"),
+        (int, "integer"),
+        (float, "number"),
+        (str, "string"),
+        (list, "array"),
+        (dict, "table"),
+        (datetime | date | time, "date"),
+    ]
+    name = next(name for types, name in names if isinstance(raw, types))
+    return f"{'an ' if article and name[0] in 'ai' else article}{name}"
