@@ -1,8 +1,11 @@
 """Completion, Chunk, Usage and Request: what goes into a model worker and what comes out.
 
 A `Completion` is either whole or live. A live one is a bounded stream: one producer feeds
-chunks and waits when its reader lags; one reader iterates. Whoever wants the whole text
-awaits `whole()`. A stream that ends without a finish reason has failed; it never looks whole.
+chunks and waits while its reader lags; one reader iterates, and one that stops early abandons
+it, so that the producer never waits for nobody. Whoever wants the whole text awaits `whole()`.
+
+Invariants: a stream that ends without a finish reason has failed and never looks whole; a
+completion that is not live does not change any more.
 """
 
 from __future__ import annotations
@@ -75,13 +78,12 @@ class Completion:
     """A model's answer: whole from the start, or live until its stream ends.
 
     Attributes:
-        text: the whole text; of a live completion, what has been fed so far.
         finish_reason: `stop`, `length`, `tool_calls` or `content_filter`; None while live.
         model: the model that answered, where known.
         usage: token counts, where known.
     """
 
-    __slots__ = ("_chunks", "_error", "_live", "_reader", "_writer", "finish_reason", "model", "text", "usage")
+    __slots__ = ("_stream", "_text", "finish_reason", "model", "usage")
 
     def __init__(
         self,
@@ -90,77 +92,109 @@ class Completion:
         model: str | None = None,
         usage: Usage | None = None,
     ) -> None:
-        self.text = text
+        self._text = text
+        self._stream: _Stream | None = None
         self.finish_reason = finish_reason
         self.model = model
         self.usage = usage
-        self._live = False
-        self._error: RecordError | None = None
 
     @classmethod
     def live(cls, model: str | None = None) -> Completion:
         """Make an empty live completion that a producer will `feed` and `finish`."""
         completion = cls("", None, model)
-        completion._live = True
-        completion._chunks = deque()
-        completion._reader = completion._writer = None
+        completion._stream = _Stream()
         return completion
+
+    @property
+    def text(self) -> str:
+        """The whole text; of a live completion, what has been fed so far."""
+        stream = self._stream
+        if stream is not None and stream.parts:
+            self._text += "".join(stream.parts)
+            stream.parts.clear()
+        return self._text
 
     @property
     def is_live(self) -> bool:
         """Whether chunks may still come."""
-        return self._live
+        return self._stream is not None and not self._stream.ended.is_set()
+
+    @property
+    def error(self) -> RecordError | None:
+        """Why the stream broke; None if it did not, or not yet."""
+        return self._stream.error if self._stream is not None else None
 
     async def feed(self, chunk: Chunk) -> None:
         """Append one chunk; wait while the reader is `LIVE_CAPACITY` chunks behind."""
-        while len(self._chunks) >= LIVE_CAPACITY:
-            self._writer = asyncio.get_running_loop().create_future()
-            await self._writer
-        self.text += chunk.text
+        stream = self._stream
+        assert stream is not None, "only a live completion can be fed"
+        await stream.wait_for_room()
+        stream.append(chunk)
         self.model = chunk.model or self.model
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
-        self._chunks.append(chunk)
-        _wake(self._reader)
 
     def finish(self, error: RecordError | None = None) -> None:
-        """End the stream: well if its last chunk had a finish reason, else with an error."""
-        if error is None and self.finish_reason is None:
-            error = WorkerError("protocol", "the stream ended without a finish reason")
-        self._error = error
-        self._live = False
-        _wake(self._reader)
+        """End the stream: well if its last chunk had a finish reason, else with an error.
+
+        The first end counts; a later one changes nothing.
+        """
+        if self.is_live:
+            if error is None and self.finish_reason is None:
+                error = WorkerError("protocol", "the stream ended without a finish reason")
+            self._stream.end(error)
+
+    def abandon(self) -> None:
+        """Say that nobody will read the chunks: they are no longer kept, and `feed` no longer waits.
+
+        The text is still gathered, so that `wait_ended` and `text` go on to work.
+        """
+        if self._stream is not None:
+            self._stream.abandon()
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Iterate over the chunks as they come; a whole completion gives itself as one chunk.
 
         Raises:
             RecordError: the stream broke; the chunks before it were given out.
+            RuntimeError: somebody else is reading this live completion.
         """
-        if not hasattr(self, "_chunks"):
-            yield Chunk(self.text, self.finish_reason, self.usage, self.model)
+        if self._stream is None:
+            yield Chunk(self._text, self.finish_reason, self.usage, self.model)
             return
-        while True:
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                _wake(self._writer)
+        self._stream.claim()
+        try:
+            while (chunk := await self._stream.take()) is not None:
                 yield chunk
-            if not self._live:
-                break
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        if self._error is not None:
-            raise self._error
+        finally:
+            self._stream.abandon()
 
     async def whole(self) -> Completion:
         """Read a live completion to its end and return it; a whole one at once.
 
         Raises:
             RecordError: the stream broke.
+            RuntimeError: somebody else is reading this live completion.
         """
-        async for _ in self.chunks():
-            pass
+        if self._stream is not None:
+            async for _ in self.chunks():
+                pass
         return self
+
+    async def wait_ended(self) -> None:
+        """Wait until the stream has ended, without reading it; any number may wait.
+
+        Raises:
+            RecordError: the stream broke.
+        """
+        if self._stream is not None:
+            await self._stream.ended.wait()
+            if self._stream.error is not None:
+                raise self._stream.error
+
+    def with_text(self, text: str) -> Completion:
+        """Make a whole completion that differs in its text only."""
+        return Completion(text, self.finish_reason, self.model, self.usage)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the completion as JSON-like values."""
@@ -168,18 +202,87 @@ class Completion:
         return {"text": self.text, "finish_reason": self.finish_reason, "model": self.model, "usage": usage}
 
     def __repr__(self) -> str:
-        return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self._live})"
+        return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"
+
+
+class _Stream:
+    """The live side of a completion: what has been fed, and who waits.
+
+    Attributes:
+        parts: texts that the completion has not joined yet; joining at each chunk would be quadratic.
+        waiting: chunks that the reader has not taken.
+        claimed: whether a reader is at it.
+        ended: set when nothing more will be fed.
+        error: why the stream broke; None while it has not.
+    """
+
+    __slots__ = ("abandoned", "claimed", "ended", "error", "parts", "reader", "waiting", "writer")
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.waiting: deque[Chunk] = deque()
+        self.ended = asyncio.Event()
+        self.error: RecordError | None = None
+        self.abandoned = False
+        self.claimed = False
+        self.reader: asyncio.Future[None] | None = None
+        self.writer: asyncio.Future[None] | None = None
+
+    async def wait_for_room(self) -> None:
+        while len(self.waiting) >= LIVE_CAPACITY:
+            self.writer = asyncio.get_running_loop().create_future()
+            await self.writer
+
+    def append(self, chunk: Chunk) -> None:
+        self.parts.append(chunk.text)
+        if not self.abandoned:
+            self.waiting.append(chunk)
+            _wake(self.reader)
+
+    def claim(self) -> None:
+        if self.claimed:
+            raise RuntimeError("a live completion has one reader; somebody else is reading this one")
+        self.claimed = True
+
+    async def take(self) -> Chunk | None:
+        """Take the next chunk, or None at a good end; raise at a bad one."""
+        while not self.waiting:
+            if self.ended.is_set():
+                if self.error is not None:
+                    raise self.error
+                return None
+            self.reader = asyncio.get_running_loop().create_future()
+            await self.reader
+        chunk = self.waiting.popleft()
+        _wake(self.writer)
+        return chunk
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        self.claimed = False
+        self.waiting.clear()
+        _wake(self.writer)
+
+    def end(self, error: RecordError | None) -> None:
+        self.error = error
+        self.ended.set()
+        _wake(self.reader)
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of the last user message; parts of other kinds than text are left out."""
     for message in reversed(messages):
         if message.get("role") == "user":
-            content = message.get("content") or ""
-            if isinstance(content, str):
-                return content
-            return "".join(part.get("text", "") for part in content if part.get("type") == "text")
+            return text_of(message)
     return ""
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Return the text of one chat message; parts of other kinds than text are left out."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

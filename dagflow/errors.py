@@ -13,11 +13,15 @@
     │   ├── Unmatched          no outgoing edge took the record
     │   ├── UnreadableRecord   a source could not make a record of what it read
     │   ├── ExpressionError    a condition or a template failed on this record
+    │   ├── InvalidField       a field is missing, or is not what its reader needs
     │   ├── InvalidOutput      a completion or field did not have the demanded form
     │   ├── PluginBug          a plugin raised something that is not a RecordError
     │   ├── NotAStageResult    `process` returned neither a record, None nor records
+    │   ├── StreamCut          a live completion was stopped before its end
+    │   ├── WriteFailed        a sink could not write to its file or pipe
     │   └── WorkerError        a model worker could not answer; has a kind
-    └── PipelineClosed         `submit` came after the pipeline began to drain
+    ├── PipelineClosed         `submit` came after the pipeline began to drain
+    └── NotDelivered           a streamed record ended otherwise than delivered
 
     FlowSignal                 not a fault; never reaches a user
     ├── WouldBlock             a `_nowait` call would have had to wait
@@ -111,6 +115,16 @@ class PipelineClosed(DagflowError):
         super().__init__("the pipeline no longer accepts records")
 
 
+class NotDelivered(DagflowError):
+    """A record whose answer was being streamed ended in another outcome than `delivered`."""
+
+    code = "not-delivered"
+
+    def __init__(self, outcome: str, error: RecordError | None) -> None:
+        self.outcome, self.error = outcome, error
+        super().__init__(f"the record was {outcome}" + (f": {error}" if error else ""))
+
+
 class RecordError(DagflowError):
     """One record could not be processed.
 
@@ -176,6 +190,16 @@ class ExpressionError(RecordError):
         super().__init__(f"{what} `{source}` failed: {reason}")
 
 
+class InvalidField(RecordError):
+    """A field is missing, or its value is not what its reader needs; `expected` says what is."""
+
+    code = "invalid-field"
+
+    def __init__(self, field: str, expected: str, value: object = None) -> None:
+        found = "it is missing" if value is None else f"it is of type `{type(value).__name__}`"
+        super().__init__(f"field `{field}` should be {expected}, but {found}")
+
+
 class InvalidOutput(RecordError):
     """A completion or field did not have the demanded form."""
 
@@ -198,6 +222,26 @@ class NotAStageResult(RecordError):
 
     def __init__(self, result: object) -> None:
         super().__init__(f"`process` returned `{type(result).__name__}`; it may return a Record, None or Records")
+
+
+class StreamCut(RecordError):
+    """A live completion was stopped before its end: its record was cancelled, or ran out of time."""
+
+    code = "stream-cut"
+
+    def __init__(self) -> None:
+        super().__init__("the stream was cut off before its end")
+
+
+class WriteFailed(RecordError):
+    """A sink could not write to its file or pipe."""
+
+    code = "write-failed"
+
+    def __init__(self, target: str, error: OSError) -> None:
+        closed = isinstance(error, BrokenPipeError)
+        reason = "whoever read it has closed it" if closed else error.strerror or str(error)
+        super().__init__(f"`{target}` could not be written: {reason}")
 
 
 class WorkerError(RecordError):

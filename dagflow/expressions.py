@@ -7,8 +7,9 @@ but the fields of the record and its always-readable attributes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MappingView
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
     from dagflow.record import Record
+
+
+_LAZY: Final = (Iterator, MappingView, range)
 
 
 class _Source:
@@ -110,7 +114,9 @@ class Expression(_Source):
             ExpressionError: it failed on this record.
         """
         try:
-            return self._run(names_of(record))
+            value = self._run(names_of(record))
+            # Filters such as `select` are lazy: as they come they would always be true, and could be read once.
+            return list(value) if isinstance(value, _LAZY) else value
         except UndefinedError:
             return None
         except Exception as error:

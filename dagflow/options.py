@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dagflow import units
+from dagflow.record import ALWAYS_READABLE
 
 
 class Options(BaseModel):
@@ -64,6 +65,16 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     return path if base is None or str(path) == "-" else Path(base) / path
 
 
+def _field_name(name: str) -> str:
+    if not name.isidentifier():
+        expected = "a field name (letters, digits and `_`, no digit first)"
+    elif name in ALWAYS_READABLE:
+        expected = f"another name: `{name}` always stands for the record's own"
+    else:
+        return name
+    raise PydanticCustomError("bad_field_name", "expected {expected}", {"expected": expected})
+
+
 def _schema(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
@@ -94,3 +105,6 @@ WorkerName = Annotated[str, WorkerReference()]
 
 Secret = SecretStr
 """A value that is never printed; write it as `${env:NAME}` or `${file:PATH}`."""
+
+FieldName = Annotated[str, AfterValidator(_field_name)]
+"""The name of a field that a node writes; conditions and templates can use it as it is."""

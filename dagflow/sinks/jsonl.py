@@ -1,0 +1,55 @@
+"""Sink `jsonl`: writes records into a file, one line each, whole lines only."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from anyio import to_thread
+from pydantic import Field
+
+from dagflow.errors import PluginError
+from dagflow.options import FilePath
+from dagflow.sinks.line_sink import LineSink
+from dagflow.sinks.lines import LineOptions
+from dagflow.sinks.output import Output, build_output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Jsonl(LineSink):
+    """Writes each record as a line of JSON, or as the text of `template`, into `path`.
+
+    `flush` brings all lines to the disk, and gives the position after them.
+    """
+
+    class Options(LineOptions):
+        path: FilePath = Field(description="the file that is written; its folder must exist")
+        mode: Literal["replace", "append"] = Field(
+            "replace", description="whether what the file held before is replaced or kept"
+        )
+
+    async def build_output(self) -> Output:
+        # In a thread: a named pipe opens only when somebody reads it.
+        fd = await to_thread.run_sync(_open, self.options.path, self.options.mode == "append")
+        return build_output(fd, str(self.options.path), owned=True)
+
+
+def _open(path: Path, append: bool) -> int:
+    if not path.parent.is_dir():
+        raise PluginError(f"cannot write `{path}`: there is no folder `{path.parent}`")
+    try:
+        fd = os.open(path, os.O_CREAT | (os.O_RDWR | os.O_APPEND if append else os.O_WRONLY | os.O_TRUNC), 0o666)
+        if append:
+            _end_last_line(fd)
+    except OSError as error:
+        raise PluginError(f"cannot write `{path}`: {error.strerror}") from error
+    return fd
+
+
+def _end_last_line(fd: int) -> None:
+    """Go to the end of a file, and end a line that was torn there, so that the next one begins well."""
+    end = os.lseek(fd, 0, os.SEEK_END)
+    if end and os.pread(fd, 1, end - 1) != b"\n":
+        os.write(fd, b"\n")

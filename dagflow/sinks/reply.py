@@ -1,0 +1,26 @@
+"""Sink `reply`: hands each record back to whoever submitted it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagflow.completion import Completion
+from dagflow.plugin import Sink
+
+if TYPE_CHECKING:
+    from dagflow.record import Record
+
+
+class Reply(Sink):
+    """Answers the caller; a live completion is the caller's to read, and delivered when it has ended."""
+
+    default_concurrency = 64  # a live answer holds its slot as long as it streams
+    forwards_live = True
+
+    async def write(self, record: Record) -> None:
+        first = record.ticket.reply(record)
+        completion = record.get("completion")
+        if isinstance(completion, Completion) and completion.is_live:
+            if not first:
+                completion.abandon()
+            await completion.wait_ended()

@@ -1,0 +1,23 @@
+"""Sink `stdout`: prints records on the standard output, one line each."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from dagflow.sinks.line_sink import LineSink
+from dagflow.sinks.output import Output, TextOutput, build_output
+
+
+class Stdout(LineSink):
+    """Prints each record as a line of JSON, or as the text of `template`."""
+
+    async def build_output(self) -> Output:
+        sys.stdout.flush()  # what was printed before stays before
+        try:
+            return build_output(sys.stdout.fileno(), "stdout", owned=False)
+        except io.UnsupportedOperation:
+            return TextOutput(sys.stdout)
+
+    async def flush(self) -> None:
+        """Do nothing: what is written is out, and a later run prints from its own beginning."""

@@ -1,0 +1,145 @@
+"""Stage `inference`: asks a model worker and writes its completion.
+
+Where all that follows forwards live completions, it hands the record on with the first chunk and
+keeps its slot until the stream ends. Up to then nothing has been shown, so that an error is an
+ordinary one and may be retried; after it an error travels in the completion, to its reader.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import Field
+
+from dagflow.completion import Completion, Request
+from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut, WorkerError
+from dagflow.options import Options, WorkerName
+from dagflow.plugin import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dagflow.completion import Chunk, Usage
+    from dagflow.plugin import Context
+    from dagflow.record import Record
+
+
+T = TypeVar("T")
+
+
+class Inference(Stage):
+    """Asks `worker` for a completion of `prompt`, or of `messages` where no stage wrote a prompt.
+
+    A record's own `parameters` and `model` override those of the stage and the worker.
+    """
+
+    default_concurrency = 8
+
+    class Options(Options):
+        worker: WorkerName = Field(description="the table under `[workers]` that answers")
+        parameters: dict[str, Any] = Field(
+            {}, description="sampling parameters in OpenAI's names, such as `temperature` and `max_tokens`"
+        )
+        stream: bool = Field(
+            True, description="whether answers go on chunk by chunk, where all that follows can take them so"
+        )
+
+    def reads_any(self) -> list[set[str]]:
+        return [{"prompt", "messages"}]
+
+    def writes(self) -> set[str]:
+        return {"completion"}
+
+    async def open(self, context: Context) -> None:
+        await super().open(context)
+        self._worker = context.workers[self.options.worker]
+        self._input_tokens = context.metrics.counter("input_tokens")
+        self._output_tokens = context.metrics.counter("output_tokens")
+        if context.live and self.options.stream:
+            self._first_chunk = context.metrics.histogram("first_chunk")
+            self.process = self._process_live  # type: ignore[method-assign]
+
+    async def process(self, record: Record) -> Record:
+        completion = await self._worker.infer(self._request(record))
+        self._count(completion.usage)
+        record["completion"] = completion
+        return record
+
+    async def _process_live(self, record: Record) -> AsyncIterator[Record]:
+        stream = self._worker.stream(self._request(record))
+        try:
+            completion = Completion.live()
+            await completion.feed(await self._first(stream))
+            record["completion"] = completion
+            try:
+                yield record
+                await self._feed_rest(completion, stream)
+            finally:
+                self._end(completion)
+        finally:
+            if hasattr(stream, "aclose"):
+                await stream.aclose()
+
+    async def _first(self, stream: AsyncIterator[Chunk]) -> Chunk:
+        started = self.context.clock()
+        chunk = await anext(stream, None)
+        if chunk is None:
+            raise WorkerError("protocol", "the stream ended before its first chunk")
+        self._first_chunk.observe(round((self.context.clock() - started) * 1e9))
+        return chunk
+
+    async def _feed_rest(self, completion: Completion, stream: AsyncIterator[Chunk]) -> None:
+        try:
+            async for chunk in stream:
+                await completion.feed(chunk)
+        except RecordError as error:
+            completion.finish(error)
+        except Exception as error:
+            bug = PluginBug(error)
+            bug.__cause__ = error
+            completion.finish(bug)
+        else:
+            completion.finish()
+
+    def _end(self, completion: Completion) -> None:
+        # Where it is still live, whoever runs this stage has stopped it, by cancelling or by closing it.
+        completion.finish(StreamCut())
+        if completion.error is not None:
+            completion.error.node = self.context.name
+        self._count(completion.usage)
+
+    def _request(self, record: Record) -> Request:
+        prompt = _given(record, "prompt", str, "a text")
+        parameters = _given(record, "parameters", dict, "a table of sampling parameters")
+        return Request(
+            messages=_chat(record) if prompt is None else None,
+            prompt=prompt,
+            model=record.get("model") or record.meta.get("model"),
+            parameters={**self.options.parameters, **parameters} if parameters else self.options.parameters,
+            session=record.session,
+            deadline=record.deadline,
+            metadata={"id": record.id, "node": self.context.name},
+        )
+
+    def _count(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._input_tokens.add(usage.input_tokens)
+            self._output_tokens.add(usage.output_tokens)
+
+
+def _chat(record: Record) -> list[dict[str, Any]]:
+    expected = "a list of chat messages, each with `role` and `content`"
+    messages = _given(record, "messages", list, expected)
+    if messages is None:
+        raise InvalidField("prompt", "there, or else `messages`")
+    for message in messages:
+        if not isinstance(message, dict):
+            raise InvalidField("messages", expected, message)
+    return messages
+
+
+def _given(record: Record, field: str, kind: type[T], expected: str) -> T | None:
+    value = record.get(field)
+    if value is not None and not isinstance(value, kind):
+        raise InvalidField(field, expected, value)
+    return value
