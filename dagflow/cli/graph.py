@@ -1,0 +1,64 @@
+"""`dagflow graph`: print the plan of a file as text, Mermaid, DOT or JSON. Starts nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from dagflow.graph.plan import Plan
+
+_WIDTHS: Final = (80, 120)  # narrower breaks too many lines, wider is hard to read across
+
+
+class Format(StrEnum):
+    """The forms that a plan can be printed in."""
+
+    TEXT = "text"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    JSON = "json"
+
+
+def graph(
+    file: Annotated[Path, typer.Argument(help="The pipeline file.", show_default=False)],
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.TEXT,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file; may be repeated."),
+    ] = None,
+) -> None:
+    """Print the plan: every node and edge, with capacities and policies."""
+    from dagflow.cli.common import load_plan
+
+    sys.stdout.write(render_plan(load_plan(file, overrides or []), format, sys.stdout))
+
+
+def render_plan(plan: Plan, format: Format, stream: TextIO) -> str:
+    """Give the text that suits a stream: its width where it is a terminal, and what it can encode."""
+    from dagflow.graph.render.dot import render_dot
+    from dagflow.graph.render.json import render_json
+    from dagflow.graph.render.mermaid import render_mermaid
+    from dagflow.graph.render.text import render_text
+
+    if format is Format.TEXT:
+        return render_text(plan, _width(), ascii_only=not _takes_lines(stream))
+    return {Format.MERMAID: render_mermaid, Format.DOT: render_dot, Format.JSON: render_json}[format](plan)
+
+
+def _width() -> int:
+    least, most = _WIDTHS
+    return min(max(shutil.get_terminal_size((100, 24)).columns, least), most)
+
+
+def _takes_lines(stream: TextIO) -> bool:
+    try:
+        "├●".encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
