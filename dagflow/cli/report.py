@@ -1,0 +1,189 @@
+"""The report of a run: tables for people, on standard error, and a JSON file for programs.
+
+Both say what the engine's books say, and nothing else. The table leaves out columns in which
+nothing happened, except those that every reader looks for.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import msgspec
+
+from dagflow.cli.numbers import show_count, show_counts, show_duration, show_rate, show_share
+from dagflow.cli.tables import Column, Table, print_blocks
+from dagflow.errors import DagflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+Report = dict[str, Any]
+
+EXIT_MEANINGS: Final = {
+    1: "the run failed",
+    65: "records failed; `--allow-failures` makes it 0",
+    75: "records were left unfinished, or a source was not read to its end",
+    130: "a second SIGINT cancelled what was in flight",
+    143: "a second SIGTERM cancelled what was in flight",
+}
+_SHOWN_UNFINISHED: Final = 20
+
+
+def render_report(report: Report, stream: TextIO) -> None:
+    """Print the report: with colours on a terminal, else as aligned plain text."""
+    print_blocks(list(_blocks(report)), stream)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the report as JSON; the file is the old one or the whole new one, never a part.
+
+    Raises:
+        DagflowError: the file can't be written; the message says why.
+    """
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise DagflowError(f"the report can't be written to `{path}`: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # In the same folder, since a file can't be renamed from one file system to another.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _blocks(report: Report) -> Iterator[str | Table]:
+    yield _headline(report)
+    yield _balance(report)
+    yield _node_table(report["nodes"])
+    yield from _lines(_node_notes(report))
+    yield _edge_table(report["edges"])
+    yield from _lines(_edge_notes(report["edges"]))
+    if report["errors"]:
+        yield _error_table(report["errors"])
+    yield from _lines(_failure_notes(report))
+    yield from _unfinished(report["unfinished"])
+    if report["exit_code"]:
+        meaning = EXIT_MEANINGS.get(report["exit_code"], "the run failed")
+        yield f"exit code {report['exit_code']}: {meaning}"
+
+
+def _headline(report: Report) -> str:
+    took = show_duration(report["duration_s"])
+    reason = report["stopped_by"]
+    if reason is None:
+        return f"{report['pipeline']}: finished in {took}"
+    if reason.startswith("SIG"):
+        return f"{report['pipeline']}: stopped by {reason} after {took}"
+    return f"{report['pipeline']}: failed after {took}: {reason}"
+
+
+def _balance(report: Report) -> str:
+    """One line that can be checked by adding up."""
+    terms = dict(report["outcomes"])
+    if report["in_flight"]:
+        terms["in flight"] = report["in_flight"]
+    rate = show_rate(report["accepted"] / report["duration_s"]) if report["duration_s"] else "-"
+    total = " + ".join(f"{show_count(number)} {name}" for name, number in terms.items())
+    return f"{show_count(report['accepted'])} accepted ({rate}) = {total}"
+
+
+# A column of numbers: its title, how to write a row's number, whether it is one to worry about.
+_Number = tuple[str, "Callable[[Mapping[str, Any]], str]", bool]
+
+
+def _counted(key: str, title: str = "", *, is_alarm: bool = False) -> _Number:
+    return title or key, lambda row: show_count(row.get(key, 0)), is_alarm
+
+
+def _used(rows: Mapping[str, Mapping[str, Any]], *keys: str, is_alarm: bool) -> list[_Number]:
+    return [_counted(key, is_alarm=is_alarm) for key in keys if any(row.get(key) for row in rows.values())]
+
+
+def _node_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
+    numbers = [
+        _counted("taken"),
+        _counted("done"),
+        _counted("failed", is_alarm=True),
+        *_used(nodes, "expired", "cancelled", is_alarm=True),
+        _counted("retried"),
+        *_used(nodes, "busy", is_alarm=False),
+        ("p50", lambda row: show_duration(row["p50_s"]), False),
+        ("p99", lambda row: show_duration(row["p99_s"]), False),
+    ]
+    words = {name: (name, f"{row['kind']} {row['type']}") for name, row in nodes.items()}
+    return _table(("node", "type"), words, nodes, numbers)
+
+
+def _edge_table(edges: Mapping[str, Mapping[str, Any]]) -> Table:
+    numbers = [
+        _counted("offered"),
+        _counted("taken"),
+        _counted("shed", is_alarm=True),
+        *_used(edges, "expired", "cancelled", "buffered", is_alarm=True),
+        _counted("max_depth", "deepest"),
+    ]
+    words = {name: (name, f"{row['capacity']} {row['when_full']}") for name, row in edges.items()}
+    return _table(("edge", "bound"), words, edges, numbers)
+
+
+def _table(
+    titles: tuple[str, ...],
+    words: Mapping[str, tuple[str, ...]],
+    rows: Mapping[str, Mapping[str, Any]],
+    numbers: list[_Number],
+) -> Table:
+    columns = [Column(title) for title in titles] + [Column(title, True, alarm) for title, _, alarm in numbers]
+    return Table(columns, [(*words[name], *(show(row) for _, show, _ in numbers)) for name, row in rows.items()])
+
+
+def _node_notes(report: Report) -> Iterator[str]:
+    for name, row in report["nodes"].items():
+        if row["metrics"]:
+            yield f"{name}: {show_counts(row['metrics'])}"
+    for name, source in report["sources"].items():
+        if not source["ended"] and source["progress"] is not None:
+            yield f"{name}: {show_share(source['progress'])} of its input was read"
+
+
+def _edge_notes(edges: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, row in edges.items():
+        if row["shed_reasons"]:
+            yield f"{name} shed {show_counts(row['shed_reasons'])}"
+        if "best_effort" in row:
+            ended = {outcome: number for outcome, number in row["best_effort"].items() if number}
+            yield f"{name} (best effort): {show_counts(ended) or 'nothing has ended'}"
+
+
+def _error_table(errors: list[dict[str, Any]]) -> Table:
+    columns = [Column("count", True, True), *map(Column, ("failed at", "error", "for example", "which said"))]
+    rows = [(show_count(e["count"]), e["node"], e["code"], e["record"], " ".join(e["message"].split())) for e in errors]
+    return Table(columns, rows)
+
+
+def _failure_notes(report: Report) -> Iterator[str]:
+    if report["outcomes"]["failed"]:
+        yield 'Failed records were not kept; `on_error = "port"` sends them along an edge instead.'
+
+
+def _unfinished(unfinished: list[dict[str, str]]) -> Iterator[str | Table]:
+    if not unfinished:
+        return
+    shown = unfinished[:_SHOWN_UNFINISHED]
+    yield f"{show_count(len(unfinished))} unfinished: cancelled, since the time to drain was over"
+    yield Table([Column("record"), Column("was at")], [(record["id"], record["where"]) for record in shown])
+    if len(unfinished) > len(shown):
+        yield f"and {show_count(len(unfinished) - len(shown))} more"
+
+
+def _lines(notes: Iterator[str]) -> Iterator[str]:
+    """Join notes to one paragraph, or to none."""
+    if text := "\n".join(notes):
+        yield text
