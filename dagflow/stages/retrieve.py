@@ -1,0 +1,106 @@
+"""Stage `retrieve`: finds the passages of a folder of documents that fit a record's question.
+
+The passages are indexed when the pipeline starts, and again only when a document has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from anyio import to_thread
+from pydantic import Field
+
+from dagflow.errors import InvalidField, PluginError
+from dagflow.expressions import Template
+from dagflow.options import FilePath, Options
+from dagflow.plugin import Stage
+from dagflow.stages.documents import Document, find_documents, fingerprint
+from dagflow.stages.passage_index import FORMAT, PassageIndex, build_index, is_current, is_foreign
+from dagflow.stages.passages import split_passages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagflow.plugin import Context
+    from dagflow.record import Record
+    from dagflow.stages.passages import Passage
+
+
+class Retrieve(Stage):
+    """Writes `context`: the best passages, best first, each with `text`, `source` and `score`.
+
+    Where nothing fits, `context` is empty.
+    """
+
+    class Options(Options):
+        documents: FilePath = Field(
+            description="a folder, searched with the folders in it for `.md`, `.rst` and `.txt`, or a single file"
+        )
+        top_k: int = Field(3, ge=1, description="the most passages that a record gets")
+        passage_chars: int = Field(800, ge=50, description="about how long a passage is, in characters")
+        query: Template | None = Field(None, description="the template of the question; by default the field `input`")
+        mode: Literal["text"] = Field("text", description="how passages are found: `text` compares words")
+        index: FilePath | None = Field(
+            None, description="the file that keeps the index; by default one under `$XDG_CACHE_HOME/dagflow`"
+        )
+
+    _index: PassageIndex | None = None
+
+    def reads(self) -> set[str]:
+        return {"input"} if self.options.query is None else set(self.options.query.required)
+
+    def writes(self) -> set[str]:
+        return {"context"}
+
+    async def open(self, context: Context) -> None:
+        await super().open(context)
+        self._index = await to_thread.run_sync(self._prepare)
+
+    def process(self, record: Record) -> Record:
+        record["context"] = self._index.search(self._question(record), self.options.top_k)
+        return record
+
+    async def close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+
+    def _question(self, record: Record) -> str:
+        if self.options.query is not None:
+            return self.options.query.render(record)
+        question = record.get("input")
+        if not isinstance(question, str):
+            raise InvalidField("input", "a text", question)
+        return question
+
+    def _prepare(self) -> PassageIndex:
+        documents = find_documents(self.options.documents)
+        path = self._index_path()
+        expected = fingerprint(documents, FORMAT, self.options.passage_chars)
+        if not is_current(path, expected):
+            build_index(path, expected, self._passages(documents))
+        index = PassageIndex(path)
+        if index.count() == 0:
+            raise PluginError(f"the documents under `{self.options.documents}` have no text")
+        return index
+
+    def _index_path(self) -> Path:
+        path = self.options.index
+        if path is None:
+            return _default_path(self.options.documents, self.options.passage_chars)
+        if is_foreign(path):
+            raise PluginError(f"`{path}` is no index of passages, and would be replaced; set `index` to another path")
+        return path
+
+    def _passages(self, documents: list[Document]) -> Iterator[Passage]:
+        for document in documents:
+            text = document.path.read_text(encoding="utf-8-sig", errors="replace")
+            yield from split_passages(text, document.name, self.options.passage_chars)
+
+
+def _default_path(documents: Path, passage_chars: int) -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = hashlib.sha256(repr((os.path.realpath(documents), passage_chars)).encode()).hexdigest()[:32]
+    return Path(cache, "dagflow", f"passages-{name}.db")
