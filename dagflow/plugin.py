@@ -97,7 +97,7 @@ class Source(Node, ABC):
     """
 
     finite: bool = True
-    can_cancel: ClassVar[bool] = False
+    can_cancel: bool = False
 
     @abstractmethod
     def records(self) -> AsyncIterator[Record]:

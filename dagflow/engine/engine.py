@@ -38,7 +38,6 @@ class Engine:
     Attributes:
         started: set when everything is open and records flow.
         stopped_by: why it did not run to its own end; None if it did, or runs.
-        forced: whether a second request cut the drain short.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Engine:
         self.plan = plan
         self.started = anyio.Event()
         self.stopped_by: str | None = None
-        self.forced = False
+        self._forced_code: int | None = None
         self._clock = clock
         self._log = structlog.get_logger("dagflow") if log is None else log
         self._wiring = Wirer(plan, clock, self._log, substitutes).wire()
@@ -97,10 +96,10 @@ class Engine:
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
 
-    def force(self, reason: str) -> None:
-        """Cancel whatever is in flight, now."""
+    def force(self, reason: str, exit_code: int = 75) -> None:
+        """Cancel whatever is in flight, now; `exit_code` is what the run ends with."""
         self.stop(reason)
-        self.forced = True
+        self._forced_code = exit_code
         self._abandon()
 
     def report(self) -> dict[str, Any]:
@@ -158,6 +157,8 @@ class Engine:
 
     def _exit_code(self, broken: bool, report: Mapping[str, Any]) -> int:
         sources = self._wiring.sources.values()
+        if self._forced_code is not None:
+            return self._forced_code
         if broken:
             return 1
         if report["unfinished"] or any(r.plugin.finite and not r.ended for r in sources):

@@ -133,7 +133,8 @@ class NodeRunner:
             await self._fail(record, as_record_error(caught, self.plan.name))
 
     def end_failed(self, record: Record, error: RecordError) -> None:
-        """End a branch as failed."""
+        """End a branch as failed here."""
+        self.failed += 1
         error = as_record_error(error, self.plan.name)
         self.faults.note(record, error)
         record.ticket.end(Outcome.FAILED, error)
@@ -151,10 +152,10 @@ class NodeRunner:
                 scope.cancel()
 
     async def _fail(self, record: Record, error: RecordError) -> None:
-        self.failed += 1
         if self.plan.on_error != "port":
             self.end_failed(record, error)
             return
+        self.failed += 1
         self.faults.note(record, error)
         record["error"] = error.as_field()
         await self.outlets["error"].send(record)

@@ -1,0 +1,267 @@
+"""dagflow inside somebody's program: the same engine, with a source that is the caller.
+
+    async with dagflow.open("pipeline.toml") as pipeline:
+        result = await pipeline.submit({"input": "Why is the sky blue?"})
+
+`open` puts the caller in the place of the file's sources; `run` is the blocking form of
+`dagflow run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+
+from dagflow.channel.doorbell import Doorbell
+from dagflow.compile import compile_file
+from dagflow.completion import Chunk, Completion
+from dagflow.engine.engine import Engine
+from dagflow.engine.supervise import run_blocking
+from dagflow.errors import NotDelivered, PipelineClosed, RecordError
+from dagflow.plugin import Source
+from dagflow.record import Outcome, Record
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dagflow.graph.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a submitted record ended.
+
+    Attributes:
+        outcome: one of the six.
+        record: the answer that a `reply` sink gave, else the record as the first sink took it;
+            None if no sink did.
+        error: why it failed or expired, where it did.
+    """
+
+    outcome: Outcome
+    record: Record | None
+    error: RecordError | None
+
+
+class _Submission(Record):
+    """A submitted record, and who waits for what."""
+
+    __slots__ = ("answered", "settled")
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record, record.id, record.session, record.priority, record.deadline, record.meta)
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[Record | None] = loop.create_future()
+        self.settled: asyncio.Future[Result] = loop.create_future()
+
+
+class CallerSource(Source):
+    """Hands in what the program submits; each caller waits, so nothing queues up unseen."""
+
+    finite = False
+    can_cancel = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: deque[_Submission] = deque()
+        self._bell = Doorbell()
+        self._count = 0
+        self._closed = False
+
+    def submit(self, record: Record) -> _Submission:
+        """Line a record up for acceptance.
+
+        Raises:
+            PipelineClosed: nothing is accepted any more.
+        """
+        if self._closed:
+            raise PipelineClosed
+        submission = _Submission(record)
+        self._count += 1
+        submission.id = submission.id or f"{self.context.name}:{self._count}"
+        self._waiting.append(submission)
+        self._bell.ring()
+        return submission
+
+    def withdraw(self, submission: _Submission) -> None:
+        """Take a record back: out of the line, or by cancelling it."""
+        if submission.settled.done():
+            return
+        if submission in self._waiting:
+            self._waiting.remove(submission)
+        elif submission.ticket is not None:
+            submission.ticket.cancel()
+
+    async def records(self) -> AsyncIterator[Record]:
+        """Give the submitted records in the order of their submission."""
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            await self._bell.wait()
+
+    def on_answer(self, record: Record, answer: Record) -> None:
+        """Pass the answer on to whoever streams it."""
+        if not record.answered.done():
+            record.answered.set_result(answer)
+
+    def settle(self, record: Record, outcome: Outcome) -> None:
+        """Tell the caller how its record ended."""
+        ticket = record.ticket
+        if not record.answered.done():
+            record.answered.set_result(ticket.delivered)
+        if not record.settled.done():
+            record.settled.set_result(Result(outcome, ticket.answer or ticket.delivered, ticket.error))
+
+    async def close(self) -> None:
+        """Refuse those who still wait to be accepted."""
+        self._closed = True
+        while self._waiting:
+            submission = self._waiting.popleft()
+            submission.answered.cancel()
+            if not submission.settled.done():
+                submission.settled.set_exception(PipelineClosed())
+
+
+class Pipeline:
+    """A running pipeline that takes records from its program."""
+
+    def __init__(self, engine: Engine, sources: Mapping[str, CallerSource]) -> None:
+        self._engine = engine
+        self._sources = sources
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that runs."""
+        return self._engine.plan
+
+    async def submit(self, record: Record | Mapping[str, Any], *, source: str | None = None) -> Result:
+        """Send one record through and wait for its end. Cancelling this cancels the record.
+
+        Args:
+            record: a `Record`, or its fields.
+            source: the source of the file whose place the caller takes; by default the first.
+
+        Raises:
+            PipelineClosed: the pipeline drains or has ended; the record was not accepted.
+        """
+        entrance = self._entrance(source)
+        submission = entrance.submit(_as_record(record))
+        try:
+            result = await submission.settled
+            await _await_completions(result.record)
+            return result
+        finally:
+            entrance.withdraw(submission)
+
+    async def stream(
+        self, record: Record | Mapping[str, Any], *, source: str | None = None, field: str = "completion"
+    ) -> AsyncIterator[Chunk]:
+        """Send one record through and give the chunks of its completion as they come.
+
+        Live where every node after the inference stage forwards streams; otherwise the whole
+        comes as one chunk. `field` names the field of the answer to stream: a completion or text.
+
+        Raises:
+            NotDelivered: the record ended in another outcome.
+            PipelineClosed: the record was not accepted.
+        """
+        entrance = self._entrance(source)
+        submission = entrance.submit(_as_record(record))
+        try:
+            await asyncio.wait([submission.answered, submission.settled], return_when=asyncio.FIRST_COMPLETED)
+            answer = None if submission.answered.cancelled() else submission.answered.result()
+            if answer is not None:
+                async with aclosing(_chunks_of(answer, field)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            result = await submission.settled
+            if result.outcome is not Outcome.DELIVERED:
+                raise NotDelivered(result.outcome, result.error)
+        finally:
+            entrance.withdraw(submission)
+
+    def report(self) -> dict[str, Any]:
+        """Give the run report as of now."""
+        return self._engine.report()
+
+    def _entrance(self, source: str | None) -> CallerSource:
+        if source is None:
+            return next(iter(self._sources.values()))
+        if source not in self._sources:
+            raise ValueError(f"no source `{source}`; the file has {', '.join(self._sources)}")
+        return self._sources[source]
+
+
+@asynccontextmanager
+async def open(path: str | Path, *, overrides: Sequence[str] = ()) -> AsyncIterator[Pipeline]:
+    """Run a pipeline inside this program, which takes the place of the file's sources.
+
+    Leaving the block drains: records in flight end within the file's `drain_timeout`. An error
+    that leaves the block cancels them.
+
+    Raises:
+        ConfigError: the file is invalid.
+        OpenFailed: a plugin could not be opened.
+    """
+    plan = await to_thread.run_sync(lambda: compile_file(path, overrides))
+    async with open_plan(plan) as pipeline:
+        yield pipeline
+
+
+@asynccontextmanager
+async def open_plan(plan: Plan) -> AsyncIterator[Pipeline]:
+    """Like `open`, for a plan that is compiled already."""
+    sources = {node.name: CallerSource() for node in plan.of_kind("source")}
+    engine = Engine(plan, substitutes=sources)
+    run = asyncio.ensure_future(engine.run())
+    started = asyncio.ensure_future(engine.started.wait())
+    try:
+        await asyncio.wait([run, started], return_when=asyncio.FIRST_COMPLETED)
+        if run.done():
+            run.result()
+        yield Pipeline(engine, sources)
+        engine.stop("closed by the program")
+    finally:
+        started.cancel()
+        if engine.stopped_by is None:
+            engine.force("the program left with an error")
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([run])
+    run.result()
+
+
+def run(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a pipeline to its end and give the report. SIGINT and SIGTERM drain it, a second one cancels.
+
+    Raises:
+        ConfigError: the file is invalid.
+        OpenFailed: a plugin could not be opened.
+    """
+    return run_blocking(compile_file(path, overrides))
+
+
+def _as_record(record: Record | Mapping[str, Any]) -> Record:
+    return record if isinstance(record, Record) else Record(record)
+
+
+async def _await_completions(record: Record | None) -> None:
+    for value in (record or {}).values():
+        if isinstance(value, Completion) and value.is_live:
+            await value.whole()
+
+
+async def _chunks_of(answer: Record, field: str) -> AsyncIterator[Chunk]:
+    value = answer.get(field, answer.get("text", ""))
+    if isinstance(value, Completion):
+        async with aclosing(value.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    else:
+        yield Chunk(str(value), "stop")

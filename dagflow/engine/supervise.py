@@ -1,0 +1,64 @@
+"""Supervise: an engine in a process of its own, with signals and an onlooker.
+
+The first SIGINT or SIGTERM drains, the second cancels.
+"""
+
+from __future__ import annotations
+
+import signal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from dagflow.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagflow.graph.plan import Plan
+
+    Onlooker = Callable[[Engine], Awaitable[None]]
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_blocking(plan: Plan, onlooker: Onlooker | None = None) -> dict[str, Any]:
+    """Run a plan to its end on an event loop of its own and give the report.
+
+    `onlooker` runs beside the engine and is cancelled when that ends.
+
+    Raises:
+        OpenFailed: a plugin could not be opened.
+    """
+    options = {"use_uvloop": find_spec("uvloop") is not None}
+    return anyio.run(run_supervised, plan, onlooker, backend_options=options)
+
+
+async def run_supervised(plan: Plan, onlooker: Onlooker | None = None) -> dict[str, Any]:
+    """Run a plan on this event loop, in the main thread, with signals handled."""
+    engine = Engine(plan)
+    report: dict[str, Any] = {}
+    failure: Exception | None = None
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(_handle_signals, engine)
+        if onlooker is not None:
+            beside.start_soon(onlooker, engine)
+        try:
+            report = await engine.run()
+        except Exception as error:  # unwrapped below: a task group would wrap it
+            failure = error
+        beside.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return report
+
+
+async def _handle_signals(engine: Engine) -> None:
+    with anyio.open_signal_receiver(*SIGNALS) as signals:
+        async for number in signals:
+            name = signal.Signals(number).name
+            if engine.stopped_by is None:
+                engine.stop(name)
+            else:
+                engine.force(name, exit_code=128 + number)

@@ -1,0 +1,65 @@
+"""Shedding: which record a full channel loses, and that the counts are exact."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagflow.errors import WouldBlock
+
+pytestmark = pytest.mark.anyio
+
+
+def fill(rig, channel, records):
+    """Send records given as (name, priority)."""
+    for name, priority in records:
+        channel.send_nowait(rig.record(name, priority=priority))
+
+
+def rest(channel):
+    """Ids of what the channel holds, in order."""
+    ids = []
+    while True:
+        try:
+            ids.append(channel.receive_nowait().id)
+        except WouldBlock:
+            return ids
+
+
+TRAFFIC = [("a", 1), ("b", 0), ("c", 2), ("d", 0), ("e", 3), ("f", 1)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept", "lost"),
+    [
+        ("drop_newest", ["a", "b", "c"], ["d", "e", "f"]),
+        ("drop_oldest", ["d", "e", "f"], ["a", "b", "c"]),
+        ("drop_lowest", ["a", "c", "e"], ["d", "b", "f"]),
+    ],
+)
+async def test_a_full_channel_loses_what_its_policy_says(rig, policy, kept, lost):
+    """Six records through a channel of three that nobody reads: three are kept, three are shed."""
+    channel = rig.channel(capacity=3, when_full=policy)
+    fill(rig, channel, TRAFFIC)
+    assert [id for id, *_ in rig.lost] == lost
+    s = channel.statistics()
+    assert (s.offered, s.shed, s.buffered, s.max_depth) == (6, 3, 3, 3)
+    assert s.shed_reasons == {policy: 3}
+    assert rest(channel) == kept
+
+
+async def test_drop_lowest_keeps_the_older_of_equals(rig):
+    """Among records of one priority the newest goes, so that waiting pays."""
+    channel = rig.channel(capacity=2, when_full="drop_lowest")
+    fill(rig, channel, [("a", 0), ("b", 0), ("c", 0), ("d", 1)])
+    assert [id for id, *_ in rig.lost] == ["c", "b"]
+    assert rest(channel) == ["a", "d"]
+
+
+async def test_bytes_make_room_by_policy_too(rig):
+    """With `max_bytes`, as many old records go as the new one needs."""
+    channel = rig.channel(max_bytes=3 * 13, when_full="drop_oldest")
+    fill(rig, channel, [("a", 0), ("b", 0), ("c", 0)])
+    channel.send_nowait(rig.record("d" * 14))  # 26 bytes, the size of two of the others
+    assert [id for id, *_ in rig.lost] == ["a", "b"]
+    assert channel.statistics().buffered_bytes == 39
+    assert rest(channel) == ["c", "d" * 14]

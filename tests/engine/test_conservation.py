@@ -1,0 +1,165 @@
+"""Conservation: random graphs, policies, faults, cancellations and drains; every record ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import anyio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigs import Flow, FunctionStage, ListSink, ListSource, check_balance, edge_of
+
+from dagflow.errors import RecordError, WorkerError
+from dagflow.expressions import Expression
+from dagflow.graph.plan import RetryPlan
+from dagflow.record import Record
+
+POLICIES = ["block", "drop_newest", "drop_oldest", "drop_lowest"]
+CONDITIONS = [None, None, None, Expression("priority > 0"), Expression("missing"), Expression("id < 3")]
+
+
+def behaviour(kind: str, dice: random.Random) -> Any:
+    """A stage function of one kind, with its own dice."""
+
+    async def passing(record):
+        return record
+
+    async def pausing(record):
+        for _ in range(dice.randrange(4)):
+            await asyncio.sleep(0)
+        return record
+
+    async def filtering(record):
+        return record if dice.random() < 0.7 else None
+
+    async def failing(record):
+        if dice.random() < 0.3:
+            raise dice.choice([RecordError("no"), WorkerError("unavailable", "later"), ValueError("bug")])
+        return record
+
+    async def splitting(record):
+        await asyncio.sleep(0)
+        return [Record({"part": part}) for part in range(dice.randrange(4))]
+
+    async def replacing(record):
+        return Record({"new": True})
+
+    async def generating(record):
+        for part in range(dice.randrange(3)):
+            await asyncio.sleep(0)
+            yield Record({"part": part})
+        if dice.random() < 0.2:
+            raise RecordError("broke")
+
+    async def hanging(record):
+        if dice.random() < 0.2:
+            await anyio.sleep_forever()
+        return record
+
+    return locals()[kind]
+
+
+KINDS = ["passing", "pausing", "filtering", "failing", "splitting", "replacing", "generating", "hanging"]
+
+
+@st.composite
+def graphs(draw):
+    """A random flow: sources, stages in layers, sinks, and edges that always lead forward."""
+    dice = random.Random(draw(st.integers(0, 2**32)))
+    count = draw(st.integers(1, 40))
+    plugins: dict[str, Any] = {}
+    node_settings: dict[str, dict[str, Any]] = {}
+    sources = draw(st.integers(1, 2))
+    for index in range(sources):
+        given_records = [
+            Record({"n": n}, str(n), priority=dice.randrange(3), deadline=dice.choice([None, None, None, 0.0]))
+            for n in range(count)
+        ]
+        plugins[f"in{index}"] = ListSource(given_records, can_cancel=draw(st.booleans()))
+    for index in range(draw(st.integers(0, 5))):
+        kind = draw(st.sampled_from(KINDS))
+        plugins[f"s{index}"] = FunctionStage(behaviour(kind, dice))
+        node_settings[f"s{index}"] = {
+            "concurrency": draw(st.integers(1, 3)),
+            "timeout_s": 0.001 if kind == "hanging" else draw(st.sampled_from([None, 5.0])),
+            "retry": RetryPlan(draw(st.integers(1, 3)), 0.0, 0.0),
+            "fan_out": draw(st.sampled_from(["all", "first"])),
+            "unmatched": draw(st.sampled_from(["fail", "filter"])),
+        }
+    for index in range(draw(st.integers(1, 2))):
+        plugins[f"out{index}"] = ListSink(behaviour(draw(st.sampled_from(["passing", "pausing", "failing"])), dice))
+    edges = list(_edges(draw, list(plugins), sources))
+    limit = draw(st.integers(1, 50))
+    return Flow(plugins, edges, node_settings, max_in_flight=limit, drain_timeout_s=draw(st.sampled_from([0.0, 5.0])))
+
+
+def _edges(draw, names, sources):
+    for position, name in enumerate(names):
+        if name.startswith("out"):
+            continue
+        later = names[max(position + 1, sources) :]
+        chosen = draw(st.lists(st.sampled_from(later), max_size=2, unique=True))
+        # The next node comes first, so that most graphs are deep and no node is left out.
+        for number, target in enumerate(dict.fromkeys([later[0], *chosen])):
+            policy = draw(st.sampled_from(POLICIES))
+            yield edge_of(
+                f"{name} -> {target}",
+                capacity=draw(st.integers(1, 8)),
+                when_full=policy,
+                block_timeout_s=draw(st.sampled_from([None, 0.001])) if policy == "block" else None,
+                max_wait_s=draw(st.sampled_from([None, None, 0.0])),
+                max_bytes=draw(st.sampled_from([None, None, 60])),
+                when=draw(st.sampled_from(CONDITIONS)),
+                best_effort=number > 0 and draw(st.booleans()),
+            )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    flow=graphs(),
+    script=st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["cancel", "look"])), max_size=6),
+    stop=st.one_of(st.none(), st.integers(0, 60)),
+    forced=st.booleans(),
+)
+def test_every_record_ends_once(flow, script, stop, forced):
+    """Whatever happens, accepted equals the outcomes, every edge balances, every source is told once."""
+    asyncio.run(_run(flow, script, stop, forced))
+
+
+async def _run(flow, script, stop, forced):
+    engine = flow.engine()
+
+    async def meddle():
+        await engine.started.wait()
+        for steps, action in script:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            check_balance(engine.report())
+            if action == "cancel":
+                _cancel_one(engine)
+        if stop is not None:
+            for _ in range(stop):
+                await asyncio.sleep(0)
+            if forced:
+                engine.force("test")
+            else:
+                engine.stop("test")
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(meddle)
+            report = await engine.run()
+            tasks.cancel_scope.cancel()
+    check_balance(report)
+    assert report["in_flight"] == 0
+    assert all(edge["buffered"] == 0 for edge in report["edges"].values())
+    told = [outcome for name, plugin in flow.plugins.items() if name.startswith("in") for outcome in plugin.settled]
+    assert len(told) == report["accepted"]
+
+
+def _cancel_one(engine):
+    live = [t for t in engine._wiring.book.live if t.running is not None]
+    if live:
+        min(live, key=lambda ticket: ticket.record.id).cancel()
