@@ -94,6 +94,9 @@ class _Source:
     def __hash__(self) -> int:
         return hash(self.source)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Source:
+        return self  # immutable, and what it was compiled to cannot be copied
+
 
 class Expression(_Source):
     """One Jinja expression over a record: `input | length > 2000 or meta.tier == 'gold'`."""

@@ -1,0 +1,54 @@
+"""The command line: `dagflow`, with one file for each command.
+
+Importing this is cheap, since `dagflow --help` does: a command imports what it needs when it
+is called.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dagflow.cli.graph import graph
+from dagflow.cli.init import init
+from dagflow.cli.plugins import plugins
+from dagflow.cli.run import run
+from dagflow.cli.schema import schema
+from dagflow.cli.show import show
+from dagflow.cli.validate import validate
+from dagflow.version import __version__
+
+app = typer.Typer(
+    help="Run LLM prompt traffic through a graph of stages that one TOML file declares.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; exits with its code."""
+    app(prog_name="dagflow")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dagflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (run, validate, graph, show, schema, init):
+    app.command()(command)
+app.add_typer(plugins, name="plugins")

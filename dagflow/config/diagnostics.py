@@ -7,8 +7,8 @@ shown. It never holds a secret: who makes it leaves values of secret options out
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dagflow.config.codes import CODES, Severity
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dagflow.config.keys import Key
+
+SHOWN_CHARACTERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def render_github(diagnostics: Iterable[Diagnostic]) -> str:
 
 def render_text(diagnostics: Iterable[Diagnostic], *, colour: bool = False) -> str:
     """Give one block for each: what, where, the line of the file, and what to do."""
-    return "\n\n".join(_block(d, colour) for d in diagnostics)
+    return "\n\n".join(_block(_printable(d), colour) for d in diagnostics)
 
 
 def _annotation(diagnostic: Diagnostic) -> str:
@@ -116,6 +118,16 @@ def _block(diagnostic: Diagnostic, colour: bool) -> str:
     return "\n".join(lines)
 
 
+def _printable(diagnostic: Diagnostic) -> Diagnostic:
+    """Replace control characters, which a file may hold in strings: they are not for the reader's terminal."""
+
+    def clean(text: str | None) -> str | None:
+        return text and "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
+
+    names = ("message", "path", "hint", "source_line")
+    return replace(diagnostic, **{name: clean(getattr(diagnostic, name)) for name in names})
+
+
 def _place(diagnostic: Diagnostic) -> str:
     path = diagnostic.path or "<text>"
     if diagnostic.line is None:
@@ -126,19 +138,19 @@ def _place(diagnostic: Diagnostic) -> str:
     return f"{path}:{diagnostic.line}:{diagnostic.column}"
 
 
-SHOWN_CHARACTERS = 100
-
-
 def _marked(line: str, column: int, width: int) -> tuple[str, str]:
     """Give the line without indentation, at most `SHOWN_CHARACTERS` of it, and carets under the meant part."""
-    start = column - 1
-    indent = len(line) - len(line.lstrip())
-    first = max(min(indent, start), start - SHOWN_CHARACTERS // 2)
-    shown = line[first : first + SHOWN_CHARACTERS].rstrip()
-    meant = line[start : min(start + width, first + SHOWN_CHARACTERS)]
-    before, after = ("..." if first > indent else ""), ("..." if first + len(shown) < len(line.rstrip()) else "")
-    pad = "".join(c if c == "\t" else " " * _cells(c) for c in before + line[first:start])
-    return before + shown + after, pad + "^" * max(1, sum(map(_cells, meant)))
+    start, end = column - 1, len(line.rstrip())
+    first = min(start, len(line) - len(line.lstrip()))
+    before = after = ""
+    if end - first > SHOWN_CHARACTERS:
+        cut = max(first, start - SHOWN_CHARACTERS // 2)
+        before = "..." if cut > first else ""
+        after = "..." if end > cut + SHOWN_CHARACTERS else ""
+        first, end = cut, min(end, cut + SHOWN_CHARACTERS)
+    pad = "".join("\t" if c == "\t" else " " * _cells(c) for c in before + line[first:start])
+    meant = line[start : min(start + width, end)]
+    return before + line[first:end] + after, pad + "^" * max(1, sum(map(_cells, meant)))
 
 
 def _cells(character: str) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dagflow.config.keys import Key
 
 NODE_KINDS: Final = ("source", "stage", "sink")
-EDGES_HINT: Final = "edges stand in one array: `[pipeline]`, `edges = [{ from = \"a\", to = \"b\" }]`"
+EDGES_HINT: Final = 'edges stand in one array: `[pipeline]`, `edges = [{ from = "a", to = "b" }]`'
 
 
 def check_layout(document: Document) -> Iterator[Diagnostic]:

@@ -66,6 +66,12 @@ def leaves(annotation: Any, value: Any, key: Key = (), markers: tuple[Any, ...] 
             yield Leaf(key, value, member, marks)
 
 
+def named_workers(options: BaseModel) -> list[Leaf]:
+    """Give the workers that options name, defaults included."""
+    values = options.model_dump(by_alias=True, warnings=False)
+    return [leaf for leaf in leaves(type(options), values) if leaf.is_worker and isinstance(leaf.value, str)]
+
+
 def unknown_keys(annotation: Any, value: Any, key: Key = ()) -> Iterator[tuple[Key, set[str]]]:
     """Give the keys that no model knows, with the names that it does know.
 

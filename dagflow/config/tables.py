@@ -92,13 +92,17 @@ class SinkTable(_Working):
     """What the engine knows of `[sinks.NAME]`."""
 
 
+class DefaultsTable(Options):
+    """`[defaults]`."""
+
+    edge: EdgeDefaults = Field(EdgeDefaults(), description="what edges do that do not say otherwise")
+
+
 class LoggingTable(Options):
     """`[logging]`."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least severe level shown")
-    format: Literal["console", "json"] = Field(
-        "console", description="lines for people, or one JSON object a line"
-    )
+    format: Literal["console", "json"] = Field("console", description="lines for people, or one JSON object a line")
 
 
 TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "logging")

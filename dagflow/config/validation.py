@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.keys import render_key, value_at
 from dagflow.config.messages import EXPECTED, Message, message_for, near_secret, unknown_key, wrong_type
-from dagflow.config.references import has_reference, literals
+from dagflow.config.references import literals
 from dagflow.config.shape import Leaf, fields_of, leaves, unknown_keys
 from dagflow.config.tables import belongs_to
 from dagflow.config.values import Value
@@ -81,7 +81,9 @@ def _check_secrets(secrets: list[Leaf], subject: Subject, document: Document) ->
         document.secrets[key] = str(leaf.value)
         if isinstance(written, str) and literals(written) and document.override_of(key) is None:
             hint = "write it as `${env:NAME}` or `${file:PATH}`, so that the file can be shared"
-            yield diagnose("literal-secret", f"`{render_key(leaf.key)}` is a secret, and is written out", key, hint=hint)
+            yield diagnose(
+                "literal-secret", f"`{render_key(leaf.key)}` is a secret, and is written out", key, hint=hint
+            )
 
 
 def _place(table: Key, subject: Subject) -> str:
@@ -159,7 +161,10 @@ class _Reader:
             name = detail["loc"][-1]
             text = f"{_place(key, self._subject)} needs `{name}`"
             return self._diagnostic(Message("missing-option", text), key)
-        return self._diagnostic(message_for(detail, self._value(key)), key)
+        message = message_for(detail, self._value(key))
+        if not key:  # the options as a whole were refused
+            message = message._replace(text=f"{self._subject.what}: {message.text}")
+        return self._diagnostic(message, key)
 
     def _value(self, key: Key) -> Value:
         written = self._document.substituted.get((*self._subject.key, *key))

@@ -29,7 +29,7 @@ class Value:
         """The value as TOML, shortened; None where it must not be shown or is a table or array."""
         if self.written is not None:
             return _shortened(self.written)
-        return None if self.secret or isinstance(self.raw, dict | list) else _shortened(_as_toml(self.raw))
+        return None if self.secret or isinstance(self.raw, dict | list) else _shortened(render_value(self.raw))
 
     @property
     def found(self) -> str:
@@ -39,11 +39,16 @@ class Value:
         return _type_name(self.raw) if self.shown is None else f"the {_type_name(self.raw, '')} `{self.shown}`"
 
 
-def render_scalar(raw: Any) -> str:
-    """Write a string, number, boolean or date as TOML."""
-    if isinstance(raw, str | bool | int):
-        return json.dumps(raw, ensure_ascii=False)
-    return str(raw)
+def render_value(value: Any) -> str:
+    """Write a value as TOML, in one line."""
+    if isinstance(value, dict):
+        items = ", ".join(f"{name} = {render_value(item)}" for name, item in value.items())
+        return f"{{ {items} }}" if items else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(render_value, value))}]"
+    if isinstance(value, str | bool | int):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
 
 
 def _shortened(text: str) -> str:

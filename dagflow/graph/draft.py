@@ -8,7 +8,7 @@ that one mistake gives one diagnostic.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dagflow.config.keys import Key
     from dagflow.config.tables import PipelineTable
     from dagflow.graph.plan import EdgePlan, Kind, NodePlan, WorkerPlan
+    from dagflow.plugin import Transport
 
 ERROR_PORT = "error"
 
@@ -25,24 +26,29 @@ class Draft:
     """The pipeline as far as it was understood.
 
     Attributes:
-        pipeline: the engine's settings; None if they are wrong.
+        tables: the engine's tables that are right, by their key; those of edges with defaults filled in.
         kinds: all nodes of the file, in its order.
         nodes: those that could be built.
         edges: by position in the file, those that lead from one node to another.
-        own_keys: for each edge, the keys that it gives itself rather than inherits.
         edges_lost: whether an edge had to be left out.
         worker_names: all workers of the file.
         workers: those that could be built.
+        transports: the classes behind the `via`s of the edges.
     """
 
-    pipeline: PipelineTable | None = None
+    tables: dict[Key, Any] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     nodes: dict[str, NodePlan] = field(default_factory=dict)
     edges: dict[int, EdgePlan] = field(default_factory=dict)
-    own_keys: dict[int, frozenset[str]] = field(default_factory=dict)
     edges_lost: bool = False
     worker_names: tuple[str, ...] = ()
     workers: dict[str, WorkerPlan] = field(default_factory=dict)
+    transports: dict[str, type[Transport]] = field(default_factory=dict)
+
+    @property
+    def pipeline(self) -> PipelineTable | None:
+        """The engine's settings; None if they are wrong."""
+        return self.tables.get(("pipeline",))
 
     def leaving(self, name: str) -> Iterator[tuple[int, EdgePlan]]:
         """Give the edges that leave a node, by any port."""

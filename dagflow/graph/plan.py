@@ -42,6 +42,7 @@ class NodePlan:
 
     Attributes:
         reads, writes: fields; `writes` is None where the plugin may write anything.
+        reads_any: groups of fields, of each of which it reads at least one.
         workers: the workers that the options name.
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
     """
@@ -58,6 +59,7 @@ class NodePlan:
     fan_out: FanOut = "all"
     unmatched: Unmatched = "fail"
     reads: frozenset[str] = frozenset()
+    reads_any: tuple[frozenset[str], ...] = ()
     writes: frozenset[str] | None = None
     ports: frozenset[str] = frozenset()
     workers: tuple[str, ...] = ()
@@ -110,7 +112,7 @@ class LoggingPlan:
     """How logs are written."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "console", "json"] = "auto"
+    format: Literal["console", "json"] = "console"
 
 
 @dataclass(frozen=True)

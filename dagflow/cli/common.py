@@ -1,0 +1,81 @@
+"""What commands share: from a file on the command line to a plan, with diagnostics and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagflow.config.diagnostics import Diagnostic
+    from dagflow.graph.plan import Plan
+
+EXIT_INVALID: Final = 78  # the file is invalid; EX_CONFIG of sysexits.h
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The pipeline file.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file; may be repeated."),
+]
+
+
+class DiagnosticFormat(StrEnum):
+    """The forms that diagnostics can be printed in."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def load_plan(path: Path, overrides: Sequence[str] = (), format: str = DiagnosticFormat.TEXT) -> Plan:
+    """Compile a file and print its diagnostics: as text to standard error, else to standard output.
+
+    Raises:
+        typer.BadParameter: an override is not KEY=VALUE.
+        typer.Exit: with code 78; the file is invalid.
+    """
+    from dagflow.compile import compile_file
+    from dagflow.config.overrides import parse_override
+    from dagflow.errors import ConfigError
+
+    for text in overrides:
+        try:
+            parse_override(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--set") from None
+    try:
+        plan = compile_file(path, overrides)
+    except ConfigError as error:
+        print_diagnostics(error.diagnostics, format)
+        raise typer.Exit(EXIT_INVALID) from None
+    print_diagnostics(plan.warnings, format)
+    return plan
+
+
+def print_diagnostics(diagnostics: Sequence[Diagnostic], format: str) -> None:
+    """Print diagnostics where their format belongs; text ends with a line that counts them."""
+    from dagflow.config.diagnostics import render_github, render_json, render_text
+
+    if format == DiagnosticFormat.JSON:
+        print(render_json(diagnostics))
+    elif diagnostics and format == DiagnosticFormat.GITHUB:
+        print(render_github(diagnostics))
+    elif diagnostics:
+        text = render_text(diagnostics, colour=takes_colour(sys.stderr))
+        print(text, _counted(diagnostics), sep="\n\n", file=sys.stderr)
+
+
+def takes_colour(stream: TextIO) -> bool:
+    """Whether colours may be written: to a terminal that knows them, unless the user wants none."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _counted(diagnostics: Sequence[Diagnostic]) -> str:
+    counts = {severity: sum(d.severity == severity for d in diagnostics) for severity in ("error", "warning")}
+    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count)

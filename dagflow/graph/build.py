@@ -1,0 +1,75 @@
+"""Build: a document to a draft, and a draft without errors to a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagflow.config.effective import effective_tables
+from dagflow.config.tables import DefaultsTable, LoggingTable, PipelineTable
+from dagflow.config.validation import Subject, validate
+from dagflow.graph.draft import Draft
+from dagflow.graph.edges import build_edges
+from dagflow.graph.nodes import build_nodes
+from dagflow.graph.order import forward_order
+from dagflow.graph.plan import LoggingPlan, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import BaseModel
+
+    from dagflow.config.diagnostics import Diagnostic
+    from dagflow.config.document import Document
+    from dagflow.config.keys import Key
+    from dagflow.registry import Registry
+
+
+def build_draft(document: Document, registry: Registry) -> tuple[Draft, list[Diagnostic]]:
+    """Understand as much of the document as can be understood."""
+    draft = Draft()
+    diagnostics = [*_build_settings(draft, document), *build_nodes(draft, document, registry)]
+    diagnostics += build_edges(draft, document, registry)
+    draft.mark_live()
+    return draft, diagnostics
+
+
+def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic]) -> Plan:
+    """Freeze a draft that has no errors."""
+    pipeline, logging = draft.pipeline, draft.tables[("logging",)]
+    links = [(edge.source, edge.target) for edge in draft.edges.values()]
+    name = pipeline.name or (document.path.stem if document.path else "pipeline")
+    return Plan(
+        name=name,
+        path=document.path,
+        nodes={node: draft.nodes[node] for node in forward_order(draft.kinds, links) or ()},
+        edges=tuple(draft.edges.values()),
+        workers=draft.workers,
+        transports=draft.transports,
+        logging=LoggingPlan(logging.level, logging.format),
+        max_in_flight=pipeline.max_in_flight,
+        drain_timeout_s=pipeline.drain_timeout,
+        effective=effective_tables(document, _models(draft, name)),
+        warnings=tuple(warnings),
+    )
+
+
+def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
+    """Read the tables that are about the pipeline as a whole; edges are read one by one elsewhere."""
+    settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
+    for name, model in settings.items():
+        values = {key: value for key, value in document.table(name).items() if (name, key) != ("pipeline", "edges")}
+        table, found = validate(model, values, Subject((name,), f"`[{name}]`"), document)
+        yield from found
+        if table is not None:
+            draft.tables[(name,)] = table
+
+
+def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:
+    """Give the models behind each table of the file."""
+    models = {key: [table] for key, table in draft.tables.items()}
+    models[("pipeline",)] = [draft.tables[("pipeline",)].model_copy(update={"name": name})]
+    for name, node in draft.nodes.items():
+        models[draft.node_key(name)].append(node.options)
+    for name, worker in draft.workers.items():
+        models[("workers", name)].append(worker.options)
+    return models

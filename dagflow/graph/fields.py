@@ -1,0 +1,146 @@
+"""Field flow: what is read was written before, on every way.
+
+The flow goes forward over the graph. Along each edge it keeps two sets: the fields that every
+record surely has there, and those that some record may have. A node that may write anything
+makes both sets everything, which is written None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dagflow.config.diagnostics import Diagnostic, diagnose
+from dagflow.config.suggest import did_you_mean
+from dagflow.graph.draft import ERROR_PORT
+from dagflow.graph.order import forward_order
+from dagflow.record import ALWAYS_READABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dagflow.graph.draft import Draft
+    from dagflow.graph.plan import EdgePlan, NodePlan
+
+Fields = frozenset[str] | None
+
+USUAL_WRITERS: Final = {"prompt": "template", "context": "retrieve", "completion": "inference", "text": "post"}
+"""Built-in stage types that write the usual fields, for hints."""
+
+
+class State(NamedTuple):
+    """The fields of records at one place; None is everything."""
+
+    surely: Fields
+    maybe: Fields
+
+    def plus(self, surely: Fields, maybe: Fields) -> State:
+        """Add what a node writes."""
+        return State(_union(self.surely, surely), _union(self.maybe, maybe))
+
+
+@dataclass(slots=True)
+class Flow:
+    """The states before each node and along each edge, by position; only for what a source reaches."""
+
+    before: dict[str, State] = field(default_factory=dict)
+    along: dict[int, State] = field(default_factory=dict)
+
+
+def trace_fields(draft: Draft) -> Flow | None:
+    """Follow the fields through the graph; None if it has a cycle or lost an edge."""
+    order = forward_order(draft.kinds, ((e.source, e.target) for e in draft.edges.values()))
+    if order is None or draft.edges_lost:
+        return None
+    flow = Flow()
+    for name in order:
+        entering = [flow.along[index] for index, _ in draft.entering(name) if index in flow.along]
+        if draft.kinds[name] == "source":
+            before = State(frozenset(), frozenset())
+        elif entering:
+            before = _merged(entering)
+        else:
+            continue
+        flow.before[name] = before
+        for index, edge in draft.leaving(name):
+            flow.along[index] = _after(name, edge, before, draft)
+    return flow
+
+
+def check_fields(draft: Draft, flow: Flow) -> Iterator[Diagnostic]:
+    """Find nodes that read what some record on its way to them does not have."""
+    for name, before in flow.before.items():
+        node = draft.nodes.get(name)
+        if node is None:
+            continue
+        for group in _unmet(node, before):
+            yield _not_written(name, group, draft, flow)
+
+
+def _after(name: str, edge: EdgePlan, before: State, draft: Draft) -> State:
+    node = draft.nodes.get(name)
+    if edge.port == ERROR_PORT:
+        return before.plus(frozenset({ERROR_PORT}), frozenset({ERROR_PORT}))
+    if node is None:
+        return State(None, None)
+    told = frozenset().union(*_unmet(node, before))  # nobody behind it need miss that again
+    return before.plus(told, told).plus(node.writes, node.writes)
+
+
+def _unmet(node: NodePlan, before: State) -> list[frozenset[str]]:
+    """Give the groups of fields of which the node reads one, and some record has none."""
+    if before.surely is None:
+        return []
+    known = before.surely | ALWAYS_READABLE
+    groups = [*(frozenset({name}) for name in sorted(node.reads)), *node.reads_any]
+    return [group for group in groups if not group & known]
+
+
+def _not_written(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> Diagnostic:
+    wanted = " or ".join(f"`{field}`" for field in sorted(group))
+    way = _way_without(name, group, draft, flow)
+    maybe = flow.before[name].maybe or frozenset()
+    if group & maybe:
+        missing = f"but on the way {' -> '.join(f'`{step}`' for step in way)} nothing writes it"
+    else:
+        missing = f"but nothing on the way from `{way[0]}` writes it"
+    text = f"{draft.label(name)} reads {wanted}, {missing}"
+    return diagnose("field-not-written", text, draft.node_key(name), hint=_hint(name, group, maybe, draft))
+
+
+def _way_without(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> list[str]:
+    """Walk back from a node to a source along edges whose records surely have none of the fields."""
+    way = [name]
+    while draft.kinds[way[0]] != "source":
+        entering = [(edge, flow.along[index]) for index, edge in draft.entering(way[0]) if index in flow.along]
+        way.insert(0, next(edge.source for edge, state in entering if not _has(state.surely, group)))
+    return way
+
+
+def _hint(name: str, group: frozenset[str], maybe: frozenset[str], draft: Draft) -> str | None:
+    for wanted in sorted(group - maybe):
+        near = did_you_mean(wanted, maybe)
+        if near:
+            return near
+        writers = [n for n, node in draft.nodes.items() if n != name and wanted in (node.writes or ())]
+        if writers:
+            return f"{draft.label(writers[0])} writes `{wanted}`; it must stand before `{name}` on every way"
+        if wanted in USUAL_WRITERS:
+            return f"put a stage that writes `{wanted}` before it, such as type `{USUAL_WRITERS[wanted]}`"
+    return None
+
+
+def _has(fields: Fields, group: Iterable[str]) -> bool:
+    return fields is None or not fields.isdisjoint(group)
+
+
+def _merged(states: list[State]) -> State:
+    surely = [state.surely for state in states if state.surely is not None]
+    maybe: Fields = frozenset()
+    for state in states:
+        maybe = _union(maybe, state.maybe)
+    return State(frozenset.intersection(*surely) if surely else None, maybe)
+
+
+def _union(one: Fields, other: Fields) -> Fields:
+    return None if one is None or other is None else one | other

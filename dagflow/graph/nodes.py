@@ -1,0 +1,212 @@
+"""Nodes and workers: from their tables to plans, by the plugins that their types name.
+
+A table is split in two: the engine's keys are validated here, the rest is the plugin's. A node
+with any error is left out of the draft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dagflow.config.diagnostics import Diagnostic, diagnose
+from dagflow.config.layout import NODE_KINDS, named_tables
+from dagflow.config.shape import named_workers
+from dagflow.config.suggest import did_you_mean
+from dagflow.config.tables import NAMED_TABLES, engine_keys
+from dagflow.config.validation import Subject, validate
+from dagflow.errors import AmbiguousType, BrokenPlugin, PluginError, UnknownType, describe
+from dagflow.graph.plan import NodePlan, RetryPlan, WorkerPlan
+from dagflow.units import render_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import BaseModel
+
+    from dagflow.config.document import Document
+    from dagflow.config.keys import Key
+    from dagflow.graph.draft import Draft
+    from dagflow.registry import Registry
+
+
+class _Parts(NamedTuple):
+    """A table, validated: the engine's share, the plugin, and the plugin's options."""
+
+    table: Any
+    cls: type[Any]
+    options: BaseModel
+
+
+def build_nodes(draft: Draft, document: Document, registry: Registry) -> list[Diagnostic]:
+    """Put all nodes and workers that can be built into the draft."""
+    builder = _Builder(draft, document, registry)
+    draft.worker_names = tuple(named_tables(document, "worker"))
+    for kind in NODE_KINDS:
+        for name, table in named_tables(document, kind).items():
+            draft.kinds.setdefault(name, kind)
+            builder.add_node(kind, name, table)
+    for name, table in named_tables(document, "worker").items():
+        builder.add_worker(name, table)
+    return builder.diagnostics
+
+
+class _Builder:
+    def __init__(self, draft: Draft, document: Document, registry: Registry) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self._draft = draft
+        self._document = document
+        self._registry = registry
+
+    def add_node(self, kind: Any, name: str, table: dict[str, Any]) -> None:
+        key = (f"{kind}s", name)
+        parts = self._parts(kind, name, table, key)
+        workers = None if parts is None else self._workers(parts.options, key)
+        repeated = self._draft.kinds[name] != kind  # the name stands for another node; told as `duplicate-name`
+        if parts is None or workers is None or repeated:
+            return
+        try:
+            declared = _declarations(parts, self._registry.find(kind, parts.table.type).package, kind)
+        except BrokenPlugin as error:
+            self._report("broken-plugin", str(error), (*key, "type"))
+        else:
+            common = {"name": name, "kind": kind, "type": parts.table.type, "cls": parts.cls, "options": parts.options}
+            self._draft.nodes[name] = NodePlan(**common, **_settings(parts), **declared, workers=workers)
+
+    def add_worker(self, name: str, table: dict[str, Any]) -> None:
+        key = ("workers", name)
+        parts = self._parts("worker", name, table, key)
+        if parts is not None and self._workers(parts.options, key) is not None:
+            self._draft.workers[name] = WorkerPlan(name, parts.table.type, parts.cls, parts.options)
+
+    def _parts(self, kind: str, name: str, values: dict[str, Any], key: Key) -> _Parts | None:
+        mine = engine_keys(kind)
+        own = {k: v for k, v in values.items() if k in mine}
+        table, found = validate(NAMED_TABLES[kind], own, Subject(key, f"{kind} `{name}`"), self._document)
+        self.diagnostics += [_with_types(d, kind, self._registry) for d in found]
+        cls = self._load(kind, values.get("type"), (*key, "type"))
+        if cls is None:
+            return None
+        theirs = {k: v for k, v in values.items() if k not in mine}
+        options = self._options(cls, theirs, Subject(key, f"{kind} type `{values['type']}`", mine))
+        if table is None or options is None or not self._retries_well(table, key):
+            return None
+        if kind in ("stage", "sink"):
+            table = table.model_copy(update={"concurrency": table.concurrency or cls.default_concurrency})
+        self._draft.tables[key] = table
+        return _Parts(table, cls, options)
+
+    def _retries_well(self, table: Any, key: Key) -> bool:
+        retry = getattr(table, "retry", None)
+        if retry is None or retry.backoff <= retry.max_backoff:
+            return True
+        first, most = render_duration(retry.backoff), render_duration(retry.max_backoff)
+        text = f"`backoff` is {first}, but `max_backoff` is {most}"
+        hint = f'set `max_backoff` to at least "{first}"'
+        self._report("backoff-above-max", text, (*key, "retry", "backoff"), hint)
+        return False
+
+    def _load(self, kind: str, type_name: Any, key: Key) -> type[Any] | None:
+        if not isinstance(type_name, str):
+            return None  # a missing or wrong `type` has been told
+        found = load_plugin(self._registry, kind, type_name, key)
+        if isinstance(found, Diagnostic):
+            self.diagnostics.append(found)
+            return None
+        return found
+
+    def _options(self, cls: type[Any], values: dict[str, Any], subject: Subject) -> BaseModel | None:
+        try:
+            options, found = validate(cls.Options, values, subject, self._document)
+        except Exception as error:
+            self._report("broken-plugin", f"{subject.what} fails on its options: {describe(error)}", subject.key)
+            return None
+        self.diagnostics += found
+        return options
+
+    def _workers(self, options: BaseModel, key: Key) -> tuple[str, ...] | None:
+        """Give the workers that the options name, defaults included; None if one does not exist."""
+        known, names = self._draft.worker_names, dict[str, None]()
+        complete = True
+        for leaf in named_workers(options):
+            if leaf.value in known:
+                names[leaf.value] = None
+            else:
+                complete = False
+                hint = did_you_mean(leaf.value, known) or f"add a table `[workers.{leaf.value}]`"
+                self._report("unknown-worker", f"there is no worker `{leaf.value}`", (*key, *leaf.key), hint)
+        return tuple(names) if complete else None
+
+    def _report(self, code: str, message: str, key: Key, hint: str | None = None) -> None:
+        self.diagnostics.append(diagnose(code, message, key, hint=hint))
+
+
+def load_plugin(registry: Registry, kind: str, type_name: str, key: Key) -> type[Any] | Diagnostic:
+    """Give the class of a type, or say at `key` why there is none."""
+    try:
+        return registry.load(kind, type_name)
+    except UnknownType as error:
+        code = "unknown-transport" if kind == "transport" else "unknown-type"
+        return diagnose(code, str(error), key, hint=_type_hint(registry, error))
+    except AmbiguousType as error:
+        choices = " or ".join(f'`"{package}:{type_name}"`' for package in error.packages)
+        return diagnose("ambiguous-type", str(error), key, hint=f"say which: {choices}")
+    except PluginError as error:
+        return diagnose("broken-plugin", str(error), key)
+
+
+def _type_hint(registry: Registry, error: UnknownType) -> str:
+    near = did_you_mean(error.type_name, error.names)
+    if near:
+        return near
+    elsewhere = [kind for kind in NAMED_TABLES if error.type_name in registry.names(kind)]
+    if elsewhere:
+        return f"`{error.type_name}` is a {' and a '.join(elsewhere)}; it belongs under `[{elsewhere[0]}s]`"
+    return "`dagflow plugins list` shows what is installed"
+
+
+def _with_types(diagnostic: Diagnostic, kind: str, registry: Registry) -> Diagnostic:
+    if diagnostic.code != "missing-option":
+        return diagnostic
+    names = ", ".join(f"`{name}`" for name in registry.names(kind))
+    return replace(diagnostic, hint=f"installed types are {names}")
+
+
+def _settings(parts: _Parts) -> dict[str, Any]:
+    """Give the engine's share of a node plan."""
+    table = parts.table
+    given = {name: getattr(table, name) for name in ("on_error", "fan_out", "unmatched") if hasattr(table, name)}
+    if hasattr(table, "concurrency"):
+        retry = table.retry
+        given["concurrency"] = table.concurrency
+        given["timeout_s"] = table.timeout
+        given["retry"] = RetryPlan(retry.attempts, retry.backoff, retry.max_backoff)
+    return given
+
+
+def _declarations(parts: _Parts, package: str, kind: str) -> dict[str, Any]:
+    """Ask the plugin which fields it touches, and which ports it has.
+
+    Raises:
+        BrokenPlugin: it raised, or gave something else than names.
+    """
+
+    def asked(what: str, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except Exception as error:
+            raise BrokenPlugin(kind, parts.table.type, package, f"{what} raised {describe(error)}") from error
+
+    def names(what: str, answer: Any) -> frozenset[str]:
+        if not isinstance(answer, set | frozenset):
+            raise BrokenPlugin(kind, parts.table.type, package, f"`{what}` gave no set of names")
+        return frozenset(answer)
+
+    node = asked("its constructor", lambda: parts.cls(parts.options))
+    writes = asked("`writes`", node.writes)
+    return {
+        "reads": names("reads", asked("`reads`", node.reads)),
+        "reads_any": tuple(names("reads_any", group) for group in asked("`reads_any`", node.reads_any)),
+        "writes": None if writes is None else names("writes", writes),
+        "ports": names("ports", asked("`ports`", node.ports)),
+    }

@@ -1,0 +1,275 @@
+"""Small plugins for tests that compile files, and a registry that offers only them."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from dagflow.expressions import Expression, Template
+from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
+from dagflow.plugin import ModelWorker, Sink, Source, Stage, Transport
+from dagflow.record import Record
+from dagflow.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Lines(Source):
+    """Reads lines of a file."""
+
+    class Options(Options):
+        path: FilePath = Field(description="the file to read")
+        fields: list[str] = Field(["input"], min_length=1, description="what it writes")
+        rate: Rate | None = Field(None, description="lines a second")
+
+    async def records(self) -> AsyncIterator[Record]:
+        yield Record()
+
+    def writes(self) -> set[str]:
+        return set(self.options.fields)
+
+
+class Ticks(Source):
+    """Writes numbers, for ever."""
+
+    def __init__(self, options: BaseModel | None = None) -> None:
+        super().__init__(options)
+        self.finite = False
+
+    async def records(self) -> AsyncIterator[Record]:
+        yield Record()
+
+    def writes(self) -> set[str]:
+        return {"n"}
+
+    def ports(self) -> set[str]:
+        return {"odd", "even"}
+
+
+class Fill(Stage):
+    """Fills in a template."""
+
+    class Options(Options):
+        template: Template = Field(description="the text")
+        output: str = Field("prompt", description="the field to write")
+
+    def reads(self) -> set[str]:
+        return set(self.options.template.required)
+
+    def writes(self) -> set[str]:
+        return {self.options.output}
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Ask(Stage):
+    """Asks a worker."""
+
+    default_concurrency = 8
+
+    class Options(Options):
+        worker: WorkerName = Field(description="who answers")
+        others: list[WorkerName] = Field([], description="who answers else")
+        top_k: int = Field(3, ge=1, le=100, description="how many")
+        temperature: float = 1.0
+        stream: bool = False
+        mode: Literal["text", "vector"] = "text"
+
+    def reads_any(self) -> list[set[str]]:
+        return [{"prompt", "messages"}]
+
+    def writes(self) -> set[str]:
+        return {"completion"}
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Route(Stage):
+    """Chooses a port; lets live completions pass."""
+
+    passes_live = True
+
+    class Options(BaseModel):
+        """Does not forbid what it does not know."""
+
+        large: Expression | None = None
+
+    def ports(self) -> set[str]:
+        return {"large", "small"} if self.options.large else set()
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+    def writes(self) -> set[str]:
+        return set()
+
+
+class Split(Stage):
+    """Makes several records of one, and declares nothing."""
+
+    async def process(self, record: Record) -> Any:
+        return [record]
+
+
+class Step(Options):
+    """One step of `polish`."""
+
+    kind: Literal["trim"]
+    field: str = "text"
+
+
+class Redact(Options):
+    """Another step of `polish`."""
+
+    kind: Literal["redact"]
+    pattern: str
+
+
+class Polish(Stage):
+    """Has options of every shape."""
+
+    class Options(Options):
+        steps: list[Step | Redact] = Field(default=[])
+        limit: int | Literal["none"] = "none"
+        size: Size | None = None
+        pause: Duration = 0.0
+        tags: dict[str, str] = Field(default={})
+
+        @field_validator("tags")
+        @classmethod
+        def _few(cls, tags: dict[str, str]) -> dict[str, str]:
+            if len(tags) > 2:
+                raise ValueError("more than two tags")
+            return tags
+
+    def writes(self) -> set[str]:
+        return {"text"}
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Show(Sink):
+    """Shows fields; forwards live completions."""
+
+    forwards_live = True
+
+    class Options(Options):
+        fields: list[str] | None = Field(None, description="what to show")
+
+    def reads(self) -> set[str]:
+        return set(self.options.fields or ())
+
+    async def write(self, record: Record) -> None:
+        return None
+
+
+class Remote(ModelWorker):
+    """Answers over a network that is not there."""
+
+    class Options(Options):
+        api_key: Secret | None = Field(None, description="the key to the other side")
+        url: str = "http://127.0.0.1"
+        fallback: WorkerName | None = Field(None, description="who answers when it cannot")
+
+        @field_validator("url")
+        @classmethod
+        def _http(cls, url: str, info: Any) -> str:
+            if not url.startswith("http"):
+                key = info.data.get("api_key")
+                raise ValueError(f"`{url}` is no URL (key {key.get_secret_value() if key else 'none'})")
+            return url
+
+    async def infer(self, request: Any) -> Any:
+        raise NotImplementedError
+
+
+class Memory(Transport):
+    """Carries edges."""
+
+    def build_channel(self, edge: Any, links: Any) -> Any:
+        raise NotImplementedError
+
+
+class Greedy(Stage):
+    """Breaks the contract: redefines a key of the engine."""
+
+    class Options(BaseModel):
+        timeout: int = 3
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Hasty(Stage):
+    """Breaks the contract: its constructor raises."""
+
+    def __init__(self, options: BaseModel | None = None) -> None:
+        raise OSError("no network")
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Lost(Stage):
+    """Breaks the contract: gives its fields as text."""
+
+    def reads(self) -> Any:
+        return "input"
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Idle(Stage):
+    """Breaks the contract: has no `process`."""
+
+
+class _Package:
+    def __init__(self, name: str, version: str = "1.0") -> None:
+        self.name = name
+        self.version = version
+
+
+def offer(group: str, name: str, value: str, package: str = "toys") -> EntryPoint:
+    """Make an entry point as an installed package would have it."""
+    point = EntryPoint(name, value, f"dagflow.{group}")
+    vars(point)["dist"] = _Package(package)
+    return point
+
+
+OFFERS = (
+    offer("sources", "lines", "toys:Lines"),
+    offer("sources", "ticks", "toys:Ticks"),
+    offer("stages", "fill", "toys:Fill"),
+    offer("stages", "ask", "toys:Ask"),
+    offer("stages", "route", "toys:Route"),
+    offer("stages", "split", "toys:Split"),
+    offer("stages", "polish", "toys:Polish"),
+    offer("sinks", "show", "toys:Show"),
+    offer("sinks", "lines", "toys:Show"),
+    offer("workers", "remote", "toys:Remote"),
+    offer("transports", "memory", "toys:Memory"),
+)
+
+BROKEN = (
+    offer("stages", "greedy", "toys:Greedy"),
+    offer("stages", "hasty", "toys:Hasty"),
+    offer("stages", "lost", "toys:Lost"),
+    offer("stages", "idle", "toys:Idle"),
+    offer("stages", "gone", "no_such_module:Stage"),
+    offer("stages", "missing", "toys:Missing"),
+    offer("stages", "sinkish", "toys:Show"),
+    offer("stages", "twice", "toys:Route", "one-package"),
+    offer("stages", "twice", "toys:Split", "other-package"),
+)
+
+
+def toys() -> Registry:
+    """Make a registry of all toys, the broken ones included."""
+    return Registry((*OFFERS, *BROKEN))
