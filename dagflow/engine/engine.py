@@ -37,6 +37,7 @@ class Engine:
 
     Attributes:
         started: set when everything is open and records flow.
+        clock: seconds, monotonic; what deadlines are points on.
         stopped_by: why it did not run to its own end; None if it did, or runs.
     """
 
@@ -53,7 +54,7 @@ class Engine:
         self.started = anyio.Event()
         self.stopped_by: str | None = None
         self._forced_code: int | None = None
-        self._clock = clock
+        self.clock = clock
         self._log = structlog.get_logger("dagflow") if log is None else log
         self._wiring = Wirer(plan, clock, self._log, substitutes).wire()
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
@@ -69,7 +70,7 @@ class Engine:
         Raises:
             OpenFailed: a plugin could not be opened; no record was accepted.
         """
-        self._started_at = self._clock()
+        self._started_at = self.clock()
         try:
             with anyio.CancelScope() as self._opening:
                 if self.stopped_by is None:
@@ -104,7 +105,7 @@ class Engine:
 
     def report(self) -> dict[str, Any]:
         """Give the report as of now."""
-        report = build_report(self._wiring, self.plan.name, self._clock() - self._started_at)
+        report = build_report(self._wiring, self.plan.name, self.clock() - self._started_at)
         failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self._wiring.sources.values() if r.error]
         report["stopped_by"] = "; ".join(failed + self._failures) or self.stopped_by
         report["exit_code"] = self._exit_code(bool(failed or self._failures), report)

@@ -1,0 +1,80 @@
+"""`dagflow run`: run a pipeline to its end, or until a signal drains it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from dagflow.cli.common import FileArgument, SetOption, load_plan
+
+if TYPE_CHECKING:
+    from dagflow.engine.engine import Engine
+    from dagflow.graph.plan import Plan
+
+EXIT_FAILED = 1
+EXIT_RECORDS_FAILED = 65
+
+
+def run(
+    file: FileArgument,
+    overrides: SetOption = None,
+    report_path: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON to this file.")
+    ] = None,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Exit with 0 even if records failed.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor the final report.")] = False,
+) -> None:
+    """Run a pipeline: a batch to its end, a service until a signal drains it."""
+    plan = load_plan(file, overrides or [])
+    from dagflow.cli.report import render_report, write_report
+    from dagflow.errors import DagflowError
+
+    try:
+        report = _run(plan, quiet)
+        if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
+            report["exit_code"] = 0
+        if not quiet:
+            render_report(report, sys.stderr)
+        if report_path is not None:
+            write_report(report_path, report)
+    except DagflowError as error:
+        print(f"error[{error.code}]: {error}", file=sys.stderr)
+        _leave(EXIT_FAILED)
+    _leave(report["exit_code"])
+
+
+def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
+    import gc
+
+    from dagflow.cli.display import Progress, is_interactive
+    from dagflow.engine.supervise import run_blocking
+    from dagflow.telemetry.logging import configure_logging
+
+    configure_logging(plan.logging)
+    # What was imported lives until the end: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+
+    async def watch(engine: Engine) -> None:
+        await engine.started.wait()
+        interactive = is_interactive(plan, sys.stdout, sys.stderr)
+        await Progress(engine.report, sys.stderr, engine.clock, interactive).run()
+
+    return run_blocking(plan, None if quiet else watch)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, without waiting for threads of plugins that never return."""
+    hanging = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+    if hanging:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
