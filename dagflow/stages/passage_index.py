@@ -36,31 +36,25 @@ _SCHEMA: Final = f"""
 
 
 class PassageIndex:
-    """Searches a built index; may be used by several threads at once."""
+    """Searches a built index; may be used by several threads at once, each with its own connection."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()  # its append and pop are atomic
+        self._idle = deque([_connect(path)])  # its append and pop are atomic
 
     def search(self, question: str, limit: int) -> list[dict[str, Any]]:
         """Find the passages that fit a question best, best first; a higher score is better."""
         query = build_query(question)
         if not query:
             return []
-        connection = self._take_connection()
-        try:
-            rows = connection.execute(
-                "SELECT text, source, -rank FROM passages WHERE passages MATCH ? ORDER BY rank, rowid LIMIT ?",
-                (query, limit),
-            ).fetchall()
-        finally:
-            self._idle.append(connection)
+        rows = self._fetch(
+            "SELECT text, source, -rank FROM passages WHERE passages MATCH ? ORDER BY rank, rowid LIMIT ?", query, limit
+        )
         return [{"text": text, "source": source, "score": round(score, 4)} for text, source, score in rows]
 
     def count(self) -> int:
         """Count the passages."""
-        with closing(_connect(self._path)) as connection:
-            return connection.execute("SELECT count(*) FROM passages").fetchone()[0]
+        return self._fetch("SELECT count(*) FROM passages")[0][0]
 
     def close(self) -> None:
         """Close all connections that are not in use."""
@@ -68,11 +62,15 @@ class PassageIndex:
             while True:
                 self._idle.pop().close()
 
-    def _take_connection(self) -> sqlite3.Connection:
+    def _fetch(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
-            return self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
-            return _connect(self._path)
+            connection = _connect(self._path)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            self._idle.append(connection)
 
 
 def build_query(question: str) -> str:
