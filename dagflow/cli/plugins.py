@@ -32,31 +32,32 @@ def list_plugins() -> None:
 
 @plugins.command("show")
 def show_plugin(
-    kind: Annotated[str, typer.Argument(metavar="[KIND]", help="source, stage, sink, worker or transport.")],
-    type_name: Annotated[str | None, typer.Argument(metavar="TYPE", help="The plugin's type.")] = None,
+    names: Annotated[list[str], typer.Argument(metavar="[KIND] TYPE", help="The plugin's type, as in a file.")],
 ) -> None:
     """Show what a plugin does, and its options.
 
-    Where several kinds have the type, KIND chooses one.
+    Where several kinds have the type, KIND (source, stage, sink, worker, transport) chooses one.
     """
     from dagflow.cli.tables import print_blocks
     from dagflow.errors import PluginError
     from dagflow.registry import BASES, Registry
 
-    wanted = kind if type_name is None else type_name
-    kinds = list(BASES) if type_name is None else [kind]
-    if kinds[0] not in BASES:
-        raise typer.BadParameter(f"`{kind}` is no kind of plugin; kinds are {', '.join(BASES)}", param_hint="KIND")
     registry = Registry()
-    found = [k for k in kinds if any(wanted in (o.name, f"{o.package}:{o.name}") for o in registry.offers(k))]
-    if not found:
-        raise typer.BadParameter(_unknown(registry, kinds, wanted), param_hint="TYPE")
+    *chosen, wanted = names
+    if len(chosen) > 1 or not BASES.keys() >= set(chosen):
+        raise typer.BadParameter(f"expected one of {', '.join(BASES)}, and a type", param_hint="KIND")
+    kinds = [kind for kind in chosen or BASES if _offers(registry, kind, wanted)]
+    if not kinds:
+        raise typer.BadParameter(_unknown(registry, chosen or list(BASES), wanted), param_hint="TYPE")
     try:
-        blocks = [block for k in found for block in _description(registry, k, wanted)]
+        print_blocks([block for kind in kinds for block in _description(registry, kind, wanted)], sys.stdout)
     except PluginError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
-    print_blocks(blocks, sys.stdout)
+
+
+def _offers(registry: Registry, kind: str, wanted: str) -> bool:
+    return any(wanted in (offer.name, f"{offer.package}:{offer.name}") for offer in registry.offers(kind))
 
 
 def _row(registry: Registry, offer: Offer) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.keys import is_under, value_at
-from dagflow.config.overrides import Override, apply_overrides
+from dagflow.config.overrides import Override, apply_override
 from dagflow.config.references import resolve
 from dagflow.errors import ConfigError
 
@@ -94,13 +94,18 @@ def read_document(
         ConfigError: it is not TOML, or an override is wrong.
     """
     tables = _parsed(text, path)
-    try:
-        applied = apply_overrides(tables, overrides)
-    except ValueError as error:
-        raise ConfigError([replace(diagnose("bad-override", str(error)), path="--set")]) from None
+    applied = [_overridden(tables, override) for override in overrides]
     base = path.parent if path is not None else Path()
     resolution = resolve(tables, os.environ if environ is None else environ, base)
     return Document(path, text, tables, resolution.tables, resolution.written, applied, resolution.diagnostics)
+
+
+def _overridden(tables: dict[str, Any], override: str) -> Override:
+    try:
+        return apply_override(tables, override)
+    except ValueError as error:
+        typed = override.partition("=")[0]  # the value may be a secret, and is not at fault
+        raise ConfigError([replace(diagnose("bad-override", str(error)), path=f"--set {typed}=...")]) from None
 
 
 # The words of tomllib, and what to do about them.

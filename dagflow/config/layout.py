@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
-from dagflow.config.suggest import did_you_mean
+from dagflow.config.suggest import closest, did_you_mean
 from dagflow.config.tables import NAME_PATTERN, NAMED_TABLES, TABLES, belongs_to
 
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ EDGES_HINT: Final = 'edges stand in one array: `[pipeline]`, `edges = [{ from = 
 
 
 def check_layout(document: Document) -> Iterator[Diagnostic]:
-    """Find unknown tables, things that are no table, and bad or repeated names."""
+    """Find unknown and missing tables, things that are no table, and bad or repeated names."""
     for name, value in document.tables.items():
         if name not in TABLES:
             yield _unknown(name, value)
         elif not isinstance(value, dict):
             yield _no_table((name,), f"`{name}`", f"write `[{_header(name)}]`")
+    yield from _check_presence(document)
     for kind in NAMED_TABLES:
         for name, value in document.table(f"{kind}s").items():
             yield from _check_named(kind, name, value)
@@ -35,6 +36,27 @@ def check_layout(document: Document) -> Iterator[Diagnostic]:
 def named_tables(document: Document, kind: str) -> dict[str, dict[str, Any]]:
     """Give the well-formed tables of one kind by name."""
     return {name: value for name, value in document.table(f"{kind}s").items() if isinstance(value, dict)}
+
+
+def stray_names(document: Document) -> set[str]:
+    """Give the names of nodes and workers that the user did write, but where no table of theirs is."""
+    strays: set[str] = set()
+    for name, value in document.tables.items():
+        if name in ("pipeline", "defaults", "logging"):
+            continue
+        if isinstance(value, list):  # [[stages]]
+            strays.update(str(item.get("name")) for item in value if isinstance(item, dict))
+        elif isinstance(value, dict):
+            strays.update(inner for inner, table in value.items() if name not in TABLES or not isinstance(table, dict))
+    return strays
+
+
+def _check_presence(document: Document) -> Iterator[Diagnostic]:
+    from_typos = {closest(name, TABLES) for name in document.tables if name not in TABLES}
+    for kind in ("source", "sink"):
+        name = f"{kind}s"
+        if name not in from_typos and not document.tables.get(name):
+            yield diagnose(f"no-{name}", f"the file has no {kind}", hint=f"add a table `[{name}.NAME]` with a `type`")
 
 
 def _unknown(name: str, value: Any) -> Diagnostic:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dagflow.config.keys import render_key
 from dagflow.config.suggest import closest, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dagflow.config.keys import Key
     from dagflow.config.values import Value
 
 
@@ -26,6 +24,9 @@ class Message(NamedTuple):
     text: str
     hint: str | None = None
 
+
+if TYPE_CHECKING:
+    _Worded = Callable[[Mapping[str, Any], Value], Message]
 
 EXPECTED: Final = {
     "int_type": "an integer",
@@ -82,9 +83,12 @@ def _quoting_hint(wanted: str, value: Value) -> str | None:
     return f"write it in brackets: `{value.name} = [{shown}]`" if wanted == "an array" else None
 
 
-def _wrong_unit(context: Mapping[str, Any], value: Value) -> Message:
-    text = f"`{value.name}` is {value.found}, {context['reason']}"
-    return Message("wrong-unit", text, None if value.shown is None else _unit_hint(value))
+def _wrong_unit(unit: str) -> _Worded:
+    def worded(context: Mapping[str, Any], value: Value) -> Message:
+        text = f"`{value.name}` is {value.found}, {context['reason']}"
+        return Message("wrong-unit", text, _unit_hint(value, unit))
+
+    return worded
 
 
 # What people write for a unit, and what it is called here.
@@ -99,15 +103,15 @@ _UNITS: Final = {
 }
 
 
-def _unit_hint(value: Value) -> str | None:
+def _unit_hint(value: Value, usual: str) -> str | None:
     match = re.fullmatch(r'"?\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*"?', value.shown or "")
     if match is None or value.written is not None:
         return None
     number, unit = match.groups()
+    if not unit:
+        return f'write the unit with it, such as `{value.name} = "{number}{usual}"`'
     right = _UNITS.get(unit.lower())
-    if right:
-        return f'did you mean `{value.name} = "{number}{right}"`?'
-    return None if unit else f"add the unit to the number {number}, and put both in quotes"
+    return f'did you mean `{value.name} = "{number}{right}"`?' if right else None
 
 
 def _not_among(context: Mapping[str, Any], value: Value) -> Message:
@@ -118,14 +122,14 @@ def _not_among(context: Mapping[str, Any], value: Value) -> Message:
     return Message("wrong-value", text, did_you_mean(value.raw, expected) if known else None)
 
 
-def _bound(words: str, name: str) -> Callable[[Mapping[str, Any], Value], Message]:
+def _bound(words: str, name: str) -> _Worded:
     def worded(context: Mapping[str, Any], value: Value) -> Message:
         return Message("out-of-range", f"`{value.name}` is {value.found}, expected {words} {context[name]}")
 
     return worded
 
 
-def _length(words: str, name: str, noun: str) -> Callable[[Mapping[str, Any], Value], Message]:
+def _length(words: str, name: str, noun: str) -> _Worded:
     def worded(context: Mapping[str, Any], value: Value) -> Message:
         count = context[name]
         return Message("out-of-range", f"`{value.name}` needs {words} {count} {noun}{'' if count == 1 else 's'}")
@@ -133,12 +137,29 @@ def _length(words: str, name: str, noun: str) -> Callable[[Mapping[str, Any], Va
     return worded
 
 
-def _unparsable(code: str) -> Callable[[Mapping[str, Any], Value], Message]:
+def _unparsable(code: str) -> _Worded:
     def worded(context: Mapping[str, Any], value: Value) -> Message:
-        reason = "" if value.secret or value.written is not None else f": {context['reason']}"
-        return Message(code, f"the {context['what']} in `{value.name}` does not parse{reason}")
+        text = f"the {context['what']} in `{value.name}` does not parse"
+        if value.secret or value.written is not None:
+            return Message(code, text)
+        reason = context["reason"].rstrip(".")
+        return Message(code, f"{text}: {reason[:1].lower()}{reason[1:]}", _parse_hint(reason, value.raw))
 
     return worded
+
+
+# What other languages write, and what Jinja does.
+_OPERATORS: Final = {r"&&": "and", r"\|\|": "or", r"(?<![=!<>])=(?!=)": "==", r"!(?!=)": "not"}
+
+
+def _parse_hint(reason: str, text: str) -> str | None:
+    from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
+
+    unknown = re.match(r"No (filter|test) named '(.*)'", reason)
+    if unknown:
+        return did_you_mean(unknown[2], DEFAULT_FILTERS if unknown[1] == "filter" else DEFAULT_TESTS)
+    right = next((right for wrong, right in _OPERATORS.items() if re.search(wrong, text)), None)
+    return f"write `{right}`; conditions are Jinja expressions" if right and "{" not in text else None
 
 
 def _unknown_tag(context: Mapping[str, Any], value: Value) -> Message:
@@ -160,10 +181,10 @@ def _refused(error: Mapping[str, Any], value: Value) -> Message:
     return Message("invalid-option", f"`{value.name}` is not accepted: {reason}" if value.name else reason)
 
 
-_WORDED: Final[dict[str, Callable[[Mapping[str, Any], Value], Message]]] = {
-    "bad_duration": _wrong_unit,
-    "bad_size": _wrong_unit,
-    "bad_rate": _wrong_unit,
+_WORDED: Final[dict[str, _Worded]] = {
+    "bad_duration": _wrong_unit("s"),
+    "bad_size": _wrong_unit("MiB"),
+    "bad_rate": _wrong_unit("/s"),
     "bad_expression": _unparsable("bad-expression"),
     "bad_template": _unparsable("bad-template"),
     "literal_error": _not_among,
@@ -181,10 +202,8 @@ _WORDED: Final[dict[str, Callable[[Mapping[str, Any], Value], Message]]] = {
 }
 
 
-def unknown_key(what: str, key: Key, depth: int, names: set[str], elsewhere: str | None) -> Message:
-    """Word a key that nobody knows; `depth` is how many of its parts lead to the table."""
-    name = str(key[-1])
-    where = f"`{render_key(key[depth:-1])}` of {what}" if len(key) > depth + 1 else what
+def unknown_key(where: str, name: str, names: set[str] | frozenset[str], elsewhere: str | None) -> Message:
+    """Word a key that nobody knows; `elsewhere` is where a key of this name belongs."""
     hint = did_you_mean(name, names)
     if hint is None and elsewhere:
         hint = f"`{name}` belongs to {elsewhere}"

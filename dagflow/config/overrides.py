@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagflow.config.keys import Key, render_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +46,13 @@ def parse_override(text: str) -> tuple[str, list[str], str]:
     return typed.strip(), names, value
 
 
-def apply_overrides(tables: dict[str, Any], texts: Sequence[str]) -> list[Override]:
-    """Set the values in `tables`, in the order given.
+def apply_override(tables: dict[str, Any], override: str) -> Override:
+    """Set one value in `tables`.
 
     Raises:
-        ValueError: one has a wrong form, or its key leads nowhere.
+        ValueError: it has a wrong form, or its key leads nowhere.
     """
-    return [_apply(tables, *parse_override(text)) for text in texts]
-
-
-def _apply(tables: dict[str, Any], typed: str, names: list[str], text: str) -> Override:
+    typed, names, text = parse_override(override)
     here: Any = tables
     key: Key = ()
     for depth, name in enumerate(names, 1):

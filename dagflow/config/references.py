@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
+from dagflow.config.values import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ _REFERENCE: Final = re.compile(
     r"(?P<escape>\$\$\{)"
     r"|\$\{env:(?P<env>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
     r"|\$\{file:(?P<file>[^}]+)\}"
-    r"|(?P<bad>\$\{\s*\w+\s*(?:[:}]|$)[^}]*\}?)"
+    r"|(?P<bad>\$\{\s*\w+\s*(?:\}|:[^}]*(?:\}|$)|$))"
 )
 PATTERN: Final = r"\$\{(env|file):"
 """Found in every string that holds a reference; for the JSON Schema."""
@@ -107,7 +108,7 @@ class _Resolver:
         if match["escape"]:
             return "${"
         if match["bad"]:
-            raise _Lost("bad-reference", f"`{match['bad']}` is no reference", _correction(match["bad"]))
+            raise _Lost("bad-reference", f"`{shortened(match['bad'])}` is no reference", _correction(match["bad"]))
         if match["file"]:
             return self._content(match["file"])
         return self._variable(match["env"], match["default"])

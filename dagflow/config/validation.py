@@ -54,7 +54,7 @@ def validate(
     try:
         built = _validated(model, known, subject.key, document)
     except ValidationError as error:
-        reader = _Reader(known, {leaf.key for leaf in secrets}, subject, document)
+        reader = _Reader(model, known, {leaf.key for leaf in secrets}, subject, document)
         diagnostics += reader.read(error)
         return None, diagnostics
     return (None if any(d.code == "unknown-key" for d in diagnostics) else built), diagnostics
@@ -80,10 +80,9 @@ def _check_secrets(secrets: list[Leaf], subject: Subject, document: Document) ->
         written = value_at(document.written, key)
         document.secrets[key] = str(leaf.value)
         if isinstance(written, str) and literals(written) and document.override_of(key) is None:
+            text = f"`{render_key(leaf.key)}` is a secret, but its text stands in the file"
             hint = "write it as `${env:NAME}` or `${file:PATH}`, so that the file can be shared"
-            yield diagnose(
-                "literal-secret", f"`{render_key(leaf.key)}` is a secret, and is written out", key, hint=hint
-            )
+            yield diagnose("literal-secret", text, key, hint=hint)
 
 
 def _place(table: Key, subject: Subject) -> str:
@@ -126,7 +125,10 @@ def _read(error: Mapping[str, Any], values: dict[str, Any], key: Key, document: 
 class _Reader:
     """Turns one ValidationError into diagnostics."""
 
-    def __init__(self, values: dict[str, Any], secrets: set[Key], subject: Subject, document: Document) -> None:
+    def __init__(
+        self, model: type[BaseModel], values: dict[str, Any], secrets: set[Key], subject: Subject, document: Document
+    ) -> None:
+        self._model = model
         self._values = values
         self._secrets = secrets
         self._subject = subject
@@ -159,8 +161,10 @@ class _Reader:
     def _one(self, key: Key, detail: Any) -> Diagnostic:
         if detail["type"] == "missing":
             name = detail["loc"][-1]
+            field = None if key else fields_of(self._model).get(name)
+            hint = f"`{name}`: {field.description}" if field is not None and field.description else None
             text = f"{_place(key, self._subject)} needs `{name}`"
-            return self._diagnostic(Message("missing-option", text), key)
+            return self._diagnostic(Message("missing-option", text, hint), key)
         message = message_for(detail, self._value(key))
         if not key:  # the options as a whole were refused
             message = message._replace(text=f"{self._subject.what}: {message.text}")

@@ -28,14 +28,14 @@ class Value:
     def shown(self) -> str | None:
         """The value as TOML, shortened; None where it must not be shown or is a table or array."""
         if self.written is not None:
-            return _shortened(self.written)
-        return None if self.secret or isinstance(self.raw, dict | list) else _shortened(render_value(self.raw))
+            return shortened(self.written)
+        return None if self.secret or isinstance(self.raw, dict | list) else shortened(render_value(self.raw))
 
     @property
     def found(self) -> str:
         """What stands there, in words: "the string `"3"`"."""
         if self.written is not None:
-            return f"what `{_shortened(self.written)}` gives"
+            return f"what `{shortened(self.written)}` gives"
         return _type_name(self.raw) if self.shown is None else f"the {_type_name(self.raw, '')} `{self.shown}`"
 
 
@@ -51,7 +51,8 @@ def render_value(value: Any) -> str:
     return str(value)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Give a text in one line of at most 60 characters."""
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:57] + "..."
 

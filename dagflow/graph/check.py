@@ -31,11 +31,6 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _check_presence(draft: Draft) -> Iterator[Diagnostic]:
-    kinds = set(draft.kinds.values())
-    if "source" not in kinds:
-        yield diagnose("no-sources", "the file has no source", hint="add a table `[sources.NAME]` with a `type`")
-    if "sink" not in kinds:
-        yield diagnose("no-sinks", "the file has no sink", hint="add a table `[sinks.NAME]` with a `type`")
     if draft.kinds and not draft.edges and not draft.edges_lost:
         hint = 'name them under `[pipeline]`: `edges = [{ from = "a", to = "b" }]`'
         yield diagnose("no-edges", "the file has no edges, so that no record would move", ("pipeline",), hint=hint)

@@ -31,6 +31,7 @@ class Draft:
         nodes: those that could be built.
         edges: by position in the file, those that lead from one node to another.
         edges_lost: whether an edge had to be left out.
+        strays: names of nodes and workers that stand in the file in a wrong place.
         worker_names: all workers of the file.
         workers: those that could be built.
         transports: the classes behind the `via`s of the edges.
@@ -41,6 +42,7 @@ class Draft:
     nodes: dict[str, NodePlan] = field(default_factory=dict)
     edges: dict[int, EdgePlan] = field(default_factory=dict)
     edges_lost: bool = False
+    strays: set[str] = field(default_factory=set)
     worker_names: tuple[str, ...] = ()
     workers: dict[str, WorkerPlan] = field(default_factory=dict)
     transports: dict[str, type[Transport]] = field(default_factory=dict)

@@ -54,7 +54,8 @@ def _add_edge(
     yield from _check_blocking(table, edge_key(index))
     yield from _add_transport(index, table.via, draft, registry)
     found = [*_check_start(index, table, draft), *_check_end(index, table, draft)]
-    yield from found
+    stray = draft.strays & {table.source.partition(".")[0], table.target}
+    yield from () if stray else found
     if not found:
         draft.tables[edge_key(index)] = table
         draft.edges[index] = _plan(table)

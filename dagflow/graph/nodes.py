@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
-from dagflow.config.layout import NODE_KINDS, named_tables
+from dagflow.config.layout import NODE_KINDS, named_tables, stray_names
 from dagflow.config.shape import named_workers
 from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES, engine_keys
@@ -42,6 +42,7 @@ def build_nodes(draft: Draft, document: Document, registry: Registry) -> list[Di
     """Put all nodes and workers that can be built into the draft."""
     builder = _Builder(draft, document, registry)
     draft.worker_names = tuple(named_tables(document, "worker"))
+    draft.strays = stray_names(document)
     for kind in NODE_KINDS:
         for name, table in named_tables(document, kind).items():
             draft.kinds.setdefault(name, kind)
@@ -133,8 +134,9 @@ class _Builder:
                 names[leaf.value] = None
             else:
                 complete = False
-                hint = did_you_mean(leaf.value, known) or f"add a table `[workers.{leaf.value}]`"
-                self._report("unknown-worker", f"there is no worker `{leaf.value}`", (*key, *leaf.key), hint)
+                if leaf.value not in self._draft.strays:
+                    hint = did_you_mean(leaf.value, known) or f"add a table `[workers.{leaf.value}]`"
+                    self._report("unknown-worker", f"there is no worker `{leaf.value}`", (*key, *leaf.key), hint)
         return tuple(names) if complete else None
 
     def _report(self, code: str, message: str, key: Key, hint: str | None = None) -> None:
