@@ -6,6 +6,7 @@ lines are no lines. Memory does not grow with the input.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal
 
 from anyio import to_thread
@@ -71,9 +72,10 @@ class Jsonl(Source):
         for file, name in self._names.items():
             id_prefix = f"{self.context.name}:{name}" if len(self._names) > 1 else self.context.name
             reader = LineReader(self.options, name, id_prefix, self.context.clock)
-            async for lines in read_lines(file, self.options.max_line):
-                for line in lines:
-                    self._read += len(line or b"") + 1
-                    record = reader.read(line)
-                    if record is not None:
-                        yield record
+            async with aclosing(read_lines(file, self.options.max_line)) as batches:
+                async for lines in batches:
+                    for line in lines:
+                        self._read += len(line or b"") + 1
+                        record = reader.read(line)
+                        if record is not None:
+                            yield record

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread, wait_readable
@@ -64,8 +65,9 @@ async def read_lines(path: Path, max_line: int) -> AsyncIterator[list[bytes | No
         OSError: the file can't be opened or read.
     """
     splitter = LineSplitter(max_line)
-    async for block in _read_blocks(path):
-        yield splitter.split(block)
+    async with aclosing(_read_blocks(path)) as blocks:
+        async for block in blocks:
+            yield splitter.split(block)
     yield splitter.end()
 
 
