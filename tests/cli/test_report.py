@@ -68,7 +68,7 @@ def rough(clean):
         },
         "edges": {
             "questions -> inference": edge(
-                1000, taken=930, shed=40, expired=5, cancelled=25, shed_reasons={"full": 30, "max-wait": 10}
+                1000, taken=930, shed=40, expired=5, cancelled=25, shed_reasons={"drop_oldest": 30, "max_wait": 10}
             ),
             "inference -> audit": edge(700, best_effort={"delivered": 690, "shed": 0, "failed": 10}),
         },
@@ -131,7 +131,7 @@ edge                    bound      offered  taken  shed  expired  cancelled  dee
 questions -> inference  512 block    1,000    930    40        5         25       12
 inference -> audit      512 block      700    700     0        0          0       12
 
-questions -> inference shed 30 full, 10 max-wait
+questions -> inference shed 30 drop_oldest, 10 max_wait
 inference -> audit (best effort): 690 delivered, 10 failed
 
 count  failed at  error  for example  which said

@@ -82,6 +82,7 @@ def test_json(plan):
         "fan_out": "all",
         "unmatched": "fail",
         "reads": [],
+        "reads_any": [],
         "writes": ["input", "n"],
         "ports": [],
         "workers": [],

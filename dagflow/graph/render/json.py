@@ -3,8 +3,8 @@
     {"pipeline": str, "max_in_flight": int, "drain_timeout_s": float,
      "nodes": [{"name", "kind", "type", "layer", "position", "concurrency", "timeout_s",
                 "retry": {"attempts", "backoff_s", "max_backoff_s"}, "on_error", "fan_out",
-                "unmatched", "reads": [str], "writes": [str] | null, "ports": [str],
-                "workers": [str], "live": bool, "settings": {key: value}}],
+                "unmatched", "reads": [str], "reads_any": [[str]], "writes": [str] | null,
+                "ports": [str], "workers": [str], "live": bool, "settings": {key: value}}],
      "edges": [{"name", "source", "port", "target", "capacity", "max_bytes", "when_full",
                 "block_timeout_s", "max_wait_s", "when", "best_effort", "via"}],
      "workers": [{"name", "type", "settings": {key: value}}]}
@@ -61,6 +61,7 @@ def _node(plan: Plan, node: NodePlan, layer: int, position: int) -> dict[str, An
         "fan_out": node.fan_out,
         "unmatched": node.unmatched,
         "reads": sorted(node.reads),
+        "reads_any": [sorted(group) for group in node.reads_any],
         "writes": None if node.writes is None else sorted(node.writes),
         "ports": sorted(node.ports),
         "workers": list(node.workers),

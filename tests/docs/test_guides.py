@@ -1,0 +1,99 @@
+"""The guides: every example in them works, and every question about them is well formed."""
+
+import asyncio
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+import tomli_w
+
+from dagflow.compile import compile_text
+from dagflow.plugin import Plugin
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+
+
+def blocks(language):
+    """Give the fenced blocks of a language in all guides, as (page, text)."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    return [(page.stem, text) for page in PAGES for text in pattern.findall(page.read_text(encoding="utf-8"))]
+
+
+def parameters(language):
+    """Give the blocks as parameters, named after their pages."""
+    return [pytest.param(text, id=f"{page}-{number}") for number, (page, text) in enumerate(blocks(language))]
+
+
+def completed(text):
+    """Complete an example that shows a part of a file: a source, a sink, a worker, and a chain of edges."""
+    file = tomllib.loads(text)
+    if "edges" in file.get("pipeline", {}):
+        return text
+    every = ["input", "context", "messages", "prompt", "completion", "text"]
+    sources = file.setdefault("sources", {}) or {"given": {"type": "jsonl", "path": "in.jsonl", "fields": every}}
+    sinks = file.setdefault("sinks", {}) or {"taken": {"type": "null"}}
+    file["sources"], file["sinks"] = sources, sinks
+    chain = [next(iter(sources)), *file.get("stages", {})]
+    edges = [*pairwise(chain), *((chain[-1], sink) for sink in sinks)]
+    edges += [(source, chain[1] if len(chain) > 1 else next(iter(sinks))) for source in list(sources)[1:]]
+    file.setdefault("pipeline", {})["edges"] = [{"from": start, "to": end} for start, end in edges]
+    return tomli_w.dumps(file)
+
+
+@pytest.mark.parametrize("text", parameters("toml"))
+def test_toml_examples_are_valid(text):
+    """An example compiles without an error; one that is a whole file also without a warning."""
+    file = completed(text)
+    plan = compile_text(file, environ={})
+    assert not plan.warnings or file != text
+
+
+def test_examples_are_found():
+    """The pattern that finds examples finds as many as there are fences."""
+    fences = sum(page.read_text(encoding="utf-8").count("```toml") for page in PAGES)
+    assert len(blocks("toml")) == fences > 30
+
+
+@pytest.mark.parametrize("text", [text for page, text in blocks("python") if page.endswith("plugin")])
+def test_plugin_examples_are_plugins(text):
+    """Each example of a plugin defines a class that can be built from its default options."""
+    names: dict = {}
+    exec(compile(text, "<guide>", "exec"), names)
+    classes = [value for value in names.values() if isinstance(value, type) and issubclass(value, Plugin)]
+    own = [cls for cls in classes if not cls.__module__.startswith("dagflow")]
+    assert len(own) == 1
+    assert own[0]().options is not None
+
+
+def test_embedding_examples_run(tmp_path, monkeypatch, capsys):
+    """The programs of the page on embedding work with the file that stands there."""
+    monkeypatch.chdir(tmp_path)
+    (file,) = [text for page, text in blocks("toml") if page.endswith("embedding")]
+    Path("pipeline.toml").write_text(file, encoding="utf-8")
+    submit, stream, nightly = [text for page, text in blocks("python") if page.endswith("embedding")]
+    names: dict = {"__name__": "guide"}
+    for text in (submit, stream, nightly):
+        exec(compile(text, "<guide>", "exec"), names)
+    asyncio.run(names["main"]())
+    asyncio.run(names["tell"]("Who goes there?"))
+    assert capsys.readouterr().out == "delivered What is back-pressure?\nWho goes there?"
+    assert names["nightly"]() == 0
+
+
+def test_handbook_is_a_handbook():
+    """There are enough pages and words for retrieval to have something to find."""
+    assert len(PAGES) >= 22
+    assert sum(len(page.read_text(encoding="utf-8").split()) for page in PAGES) >= 11_000
+
+
+def test_questions():
+    """Each question has an id of its own and ends with a question mark."""
+    lines = (ROOT / "pipelines" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [msgspec.json.decode(line) for line in lines]
+    assert len(questions) >= 60
+    assert len({question["id"] for question in questions}) == len(questions)
+    assert all(question["input"].endswith("?") and question.keys() == {"id", "input"} for question in questions)
