@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
+
+from dagflow.cli.common import FileArgument, SetOption, load_plan
 
 if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
@@ -26,16 +27,11 @@ class Format(StrEnum):
 
 
 def graph(
-    file: Annotated[Path, typer.Argument(help="The pipeline file.", show_default=False)],
+    file: FileArgument,
+    overrides: SetOption = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.TEXT,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file; may be repeated."),
-    ] = None,
 ) -> None:
     """Print the plan: every node and edge, with capacities and policies."""
-    from dagflow.cli.common import load_plan
-
     sys.stdout.write(render_plan(load_plan(file, overrides or []), format, sys.stdout))
 
 
