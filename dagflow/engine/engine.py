@@ -92,6 +92,7 @@ class Engine:
             if self._opening is not None:
                 self._opening.cancel()
             return
+        self._log.info("draining", reason=reason, timeout_s=self.plan.drain_timeout_s)
         for runner in self._wiring.sources.values():
             runner.stop()
         loop = asyncio.get_running_loop()
@@ -101,6 +102,7 @@ class Engine:
         """Cancel whatever is in flight, now; `exit_code` is what the run ends with."""
         self.stop(reason)
         self._forced_code = exit_code
+        self._log.warning("cancelling", reason=reason, in_flight=len(self._wiring.book.live))
         self._abandon()
 
     def report(self) -> dict[str, Any]:
