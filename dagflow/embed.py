@@ -92,11 +92,9 @@ class CallerSource(Source):
 
     def withdraw(self, submission: _Submission) -> None:
         """Take a record back: out of the line, or by cancelling it."""
-        if submission.settled.done():
-            return
         if submission in self._waiting:
             self._waiting.remove(submission)
-        elif submission.ticket is not None:
+        elif submission.ticket is not None:  # it has not settled yet
             submission.ticket.cancel()
 
     async def records(self) -> AsyncIterator[Record]:

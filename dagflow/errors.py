@@ -55,8 +55,8 @@ class ConfigError(DagflowError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         errors = [d for d in self.diagnostics if d.severity == "error"]
-        first = f": {errors[0].message}" if errors else ""
-        super().__init__(f"{len(errors)} error(s) in the pipeline file{first}")
+        lines = [f"{d.path or 'pipeline'}:{d.line or 1}: {d.message}" for d in errors]
+        super().__init__("\n".join([f"the pipeline file has {len(errors)} error(s)", *lines]))
 
 
 class PluginError(DagflowError):

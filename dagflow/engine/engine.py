@@ -13,13 +13,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import structlog
 
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_plugins, flush_sinks, open_plugins
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
 from dagflow.engine.wiring import Wirer
 from dagflow.errors import describe
+from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ class Engine:
         self.stopped_by: str | None = None
         self._forced_code: int | None = None
         self.clock = clock
-        self._log = structlog.get_logger("dagflow") if log is None else log
+        self._log = default_logger() if log is None else log
         self._wiring = Wirer(plan, clock, self._log, substitutes).wire()
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         self._flow: TaskGroup | None = None

@@ -1,0 +1,185 @@
+"""dagflow inside a program: submit, stream, cancel, drain; the blocking form."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+
+import dagflow
+from dagflow import Outcome, Record
+from dagflow.errors import ConfigError, NotDelivered, OpenFailed, PipelineClosed
+
+pytestmark = pytest.mark.anyio
+
+CHAT = """
+[pipeline]
+edges = [{{ from = "in", to = "ask" }}, {{ from = "ask", to = "llm" }}, {{ from = "llm", to = "out" }}]
+[sources.in]
+type = "generate"
+[stages.ask]
+type = "template"
+template = "Say {{{{ input }}}}"
+[stages.llm]
+type = "inference"
+worker = "main"
+concurrency = 2
+[sinks.out]
+type = "{sink}"
+[workers.main]
+type = "echo"
+{worker}
+"""
+
+
+@pytest.fixture
+def chat(tmp_path):
+    """Write the file of a small chat pipeline."""
+
+    def write(sink="reply", worker=""):
+        path = tmp_path / "chat.toml"
+        path.write_text(CHAT.format(sink=sink, worker=worker))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("sink", ["reply", "null"])
+async def test_submit_gives_the_outcome_and_the_answer(chat, sink):
+    """The answer is what `reply` gave, or the record as the sink took it."""
+    async with dagflow.open(chat(sink)) as pipeline:
+        result = await pipeline.submit({"input": "hello", "n": 1})
+    assert result.outcome is Outcome.DELIVERED
+    assert result.record["completion"].text == "Say hello"
+    assert result.error is None
+
+
+async def test_many_submissions_at_once_get_their_own_answers(chat):
+    """A hundred callers, two slots: nobody gets another's answer."""
+    async with dagflow.open(chat()) as pipeline:
+        results = await asyncio.gather(*(pipeline.submit({"input": str(n), "n": n}) for n in range(100)))
+        assert pipeline.report()["outcomes"]["delivered"] == 100
+    assert [result.record["completion"].text for result in results] == [f"Say {n}" for n in range(100)]
+
+
+async def test_a_failed_record_is_a_result_not_an_exception(chat):
+    """The caller is told what went wrong with its record."""
+    async with dagflow.open(chat(worker='error_rate = 1.0\nerror = "refused"')) as pipeline:
+        result = await pipeline.submit(Record({"input": "x", "n": 0}, "mine"))
+    assert result.outcome is Outcome.FAILED
+    assert result.error.code == "worker-refused"
+    assert result.error.node == "llm"
+
+
+async def test_stream_gives_chunks_as_they_come(chat):
+    """A live chain gives each chunk on its own, the last with the finish reason."""
+    async with dagflow.open(chat()) as pipeline:
+        chunks = [chunk async for chunk in pipeline.stream({"input": "one two three", "n": 0})]
+        assert pipeline.report()["outcomes"]["delivered"] == 1
+    assert len(chunks) > 1
+    assert "".join(chunk.text for chunk in chunks) == "Say one two three"
+    assert chunks[-1].finish_reason == "stop"
+    assert chunks[-1].usage.output_tokens == 4
+
+
+async def test_a_stream_is_read_while_the_worker_still_speaks(chat):
+    """The first chunk arrives while the inference slot is still taken."""
+    async with dagflow.open(chat(worker='chunk_delay = "1ms"')) as pipeline:
+        stream = pipeline.stream({"input": "one two three four five", "n": 0})
+        await anext(stream)
+        assert pipeline.report()["nodes"]["llm"]["busy"] == 1
+        assert pipeline.report()["in_flight"] == 1
+        await stream.aclose()
+
+
+async def test_stream_of_a_pipeline_that_is_not_live_gives_one_chunk(chat):
+    """Where a sink wants the whole, the whole is one chunk."""
+    async with dagflow.open(chat("null")) as pipeline:
+        chunks = [chunk async for chunk in pipeline.stream({"input": "one two", "n": 0})]
+    assert [chunk.text for chunk in chunks] == ["Say one two"]
+
+
+async def test_a_stream_of_a_failed_record_raises(chat):
+    """There is nothing to give but the reason."""
+    async with dagflow.open(chat(worker='error_rate = 1.0\nerror = "unavailable"')) as pipeline:
+        with pytest.raises(NotDelivered, match="failed") as caught:
+            async for _ in pipeline.stream({"input": "x", "n": 0}):
+                pass
+    assert caught.value.error.code == "worker-unavailable"
+
+
+async def test_leaving_a_stream_cancels_its_record(chat):
+    """Who stops reading frees the slot: the record is cancelled at once."""
+    async with dagflow.open(chat(worker='chunk_delay = "1h"')) as pipeline:
+        stream = pipeline.stream({"input": "one two three", "n": 0})
+        await anext(stream)
+        await stream.aclose()
+        await wait_all_tasks_blocked()
+        report = pipeline.report()
+        assert report["nodes"]["llm"]["busy"] == 0
+        assert report["outcomes"]["cancelled"] == 1
+
+
+async def test_cancelling_submit_cancels_the_record_wherever_it_is(chat):
+    """Two records are with the worker, others wait in channels: all are cancelled with their callers."""
+    async with dagflow.open(chat(worker='delay = "1h"')) as pipeline:
+        async with anyio.create_task_group() as callers:
+            for n in range(5):
+                callers.start_soon(pipeline.submit, {"input": str(n), "n": n})
+            await wait_all_tasks_blocked()
+            assert pipeline.report()["in_flight"] == 5
+            callers.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        report = pipeline.report()
+        assert report["outcomes"]["cancelled"] == 5
+        assert report["in_flight"] == 0
+
+
+async def test_leaving_the_block_drains(chat):
+    """A record in flight is finished; afterwards nothing is accepted."""
+    async with dagflow.open(chat(worker='delay = "20ms"')) as pipeline:
+        waiting = asyncio.ensure_future(pipeline.submit({"input": "x", "n": 0}))
+        await wait_all_tasks_blocked()
+    assert (await waiting).outcome is Outcome.DELIVERED
+    with pytest.raises(PipelineClosed):
+        await pipeline.submit({"input": "x", "n": 0})
+
+
+async def test_an_error_in_the_block_cancels_and_passes_through(chat):
+    """The program's own error is what it sees."""
+    waiting = None
+    with pytest.raises(ZeroDivisionError):
+        async with dagflow.open(chat(worker='delay = "1h"')) as pipeline:
+            waiting = asyncio.ensure_future(pipeline.submit({"input": "x", "n": 0}))
+            await wait_all_tasks_blocked()
+            raise ZeroDivisionError
+    assert (await waiting).outcome is Outcome.CANCELLED
+
+
+async def test_a_wrong_file_and_a_plugin_that_does_not_open_raise(chat, tmp_path):
+    """Both are told before the block begins."""
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[pipeline]\nnope = 1\n")
+    with pytest.raises(ConfigError, match="nope"):
+        async with dagflow.open(broken):
+            pass
+    path = chat()
+    path.write_text(path.read_text().replace('type = "reply"', 'type = "jsonl"\npath = "no/such/folder/x"'))
+    with pytest.raises(OpenFailed, match="`out`"):
+        async with dagflow.open(path):
+            pass
+
+
+async def test_an_unknown_source_is_told(chat):
+    """The caller learns which sources there are."""
+    async with dagflow.open(chat()) as pipeline:
+        with pytest.raises(ValueError, match="the file has in"):
+            await pipeline.submit({"input": "x"}, source="nope")
+
+
+def test_run_is_the_blocking_form(chat):
+    """It runs the file's own sources to their end and gives the report."""
+    report = dagflow.run(chat("null"), overrides=["sources.in.count=25"])
+    assert report["outcomes"]["delivered"] == report["accepted"] == 25
