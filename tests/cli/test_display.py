@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import re
+import sys
 
 import anyio
 import pytest
@@ -125,14 +127,46 @@ def test_low_terminal_shows_the_fullest_edges():
     assert len(render_frame(seen, pace_of((1.0, seen)), height=1)) == 1
 
 
+def on_screen(output):
+    """Give the lines that a terminal shows after this output."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", output):
+        if part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r":
+            column = 0
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part.startswith("\x1b"):
+            row -= int(part[2:-1]) if part.endswith("A") else 0
+        else:
+            lines[row] = lines[row][:column].ljust(column) + part
+            column += len(part)
+    return [line.rstrip() for line in lines if line.strip()]
+
+
 def test_terminal_is_left_clean():
-    """The cursor comes back, and every line that was drawn is erased."""
+    """Every line that was drawn is erased, and the cursor comes back."""
     shown = Run(naps=2).show(Terminal(), interactive=True)
-    assert shown.count("\x1b[?25l") == 1
-    assert shown.index("\x1b[?25l") < shown.index("five-stage") < shown.rindex("\x1b[?25h")
     assert shown.count("five-stage") >= 3
-    *_, last = shown.split("inference -> out")
-    assert last.count("\x1b[1A\x1b[2K") == 5
+    assert on_screen(shown[: shown.index("\x1b[?25h")])[0].startswith("five-stage")
+    assert on_screen(shown) == []
+    assert shown.index("\x1b[?25l") < shown.rindex("\x1b[?25h")
+
+
+def test_logs_stay_above_the_display(monkeypatch):
+    """What others write to standard error meanwhile is neither overwritten nor erased."""
+    terminal, run = Terminal(), Run(naps=2)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    snapshot = run.snapshot
+
+    def snapshot_and_log():
+        print(f"log at {run.now:.1f}", file=sys.stderr)
+        return snapshot()
+
+    run.snapshot = snapshot_and_log
+    assert on_screen(run.show(terminal, interactive=True)) == ["log at 100.0", "log at 100.2", "log at 100.4"]
 
 
 def test_standard_output_is_left_alone(capfd):
