@@ -57,8 +57,8 @@ def edge_terms(edge: EdgePlan) -> list[str]:
 
 def plan_counts(plan: Plan) -> str:
     """Say what the plan consists of, such as `1 source, 4 stages, 1 sink, 5 edges`."""
-    counts = [_count(len(plan.of_kind(kind)), kind) for kind in ("source", "stage", "sink")]
-    return ", ".join([*counts, _count(len(plan.edges), "edge")])
+    counts = {kind: len(plan.of_kind(kind)) for kind in ("source", "stage", "sink")} | {"edge": len(plan.edges)}
+    return ", ".join(_count(number, noun) for noun, number in counts.items() if number)
 
 
 def plan_limits(plan: Plan) -> str:
