@@ -81,5 +81,6 @@ CODES: Final[dict[str, Code]] = {
     "idle-unmatched": _warning("A node has an edge that takes every record, so that `unmatched` has no effect."),
     "timeout-exceeds-drain": _warning("One attempt of a node may take longer than the whole drain."),
     "undefined-in-condition": _warning("A condition uses a field that nothing before it writes."),
+    "single-braces": _warning("A template has a field's name in single braces, which stand for themselves."),
     "unreachable-edge": _warning("An edge stands behind one that already takes every record."),
 }

@@ -7,16 +7,15 @@ collected. A document knows where each of its values came from, and what must no
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.keys import is_under, value_at
 from dagflow.config.overrides import Override, apply_override
 from dagflow.config.references import resolve
+from dagflow.config.syntax import parse_toml
 from dagflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def read_document(
     Raises:
         ConfigError: it is not TOML, or an override is wrong.
     """
-    tables = _parsed(text, path)
+    tables = parse_toml(text, path)
     applied = [_overridden(tables, override) for override in overrides]
     base = path.parent if path is not None else Path()
     resolution = resolve(tables, os.environ if environ is None else environ, base)
@@ -106,36 +105,3 @@ def _overridden(tables: dict[str, Any], override: str) -> Override:
     except ValueError as error:
         typed = override.partition("=")[0]  # the value may be a secret, and is not at fault
         raise ConfigError([replace(diagnose("bad-override", str(error)), path=f"--set {typed}=...")]) from None
-
-
-# The words of tomllib, and what to do about them.
-_SYNTAX_HINTS: Final = {
-    "Invalid value": "text stands in quotes; `true`, `false` and numbers do not",
-    "Unescaped '\\' in a string": "write `\\\\`, or put the text in single quotes",
-    "Expected '=' after a key in a key/value pair": "a key is followed by `=` and its value",
-    "Cannot overwrite a value": "the same key stands twice in this table; remove one",
-    "Illegal character '\\n'": 'close the quote, or use three quotes (""") for text of several lines',
-    "Unclosed array": "close the array with `]`, and put a comma between its elements",
-}
-
-
-def _parsed(text: str, path: Path | None) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_diagnostic(str(error), text, path)]) from None
-
-
-def _syntax_diagnostic(message: str, text: str, path: Path | None) -> Diagnostic:
-    reason, _, where = message.rpartition(" (at ")
-    lines = text.split("\n")
-    numbers = [int(number) for number in re.findall(r"\d+", where)]
-    line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
-    hint = next((hint for start, hint in _SYNTAX_HINTS.items() if reason.startswith(start)), None)
-    again = re.fullmatch(r"Cannot declare \((.*?),?\) twice", reason)
-    if again:
-        name = ".".join(part.strip("' ") for part in again[1].split(","))
-        reason, hint = f"table `{name}` stands twice", "merge the two, or give one another name"
-    finding = diagnose("toml-syntax", reason[:1].lower() + reason[1:], hint=hint)
-    shown = None if path is None else str(path)
-    return replace(finding, path=shown, line=line, column=column, source_line=lines[line - 1].rstrip("\r"))

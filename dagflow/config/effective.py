@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagflow.config.keys import value_at
 from dagflow.config.references import mask_literals
-from dagflow.config.shape import fields_of, leaves
+from dagflow.config.shape import fields_of, is_secret, leaves
 from dagflow.config.tables import TABLES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def dump(model: BaseModel) -> dict[str, Any]:
     kind = type(model)
     dumped = _without_none(model.model_dump(mode="json", by_alias=True, warnings=False, fallback=lambda _: None))
     for leaf in list(leaves(kind, dumped)):
-        if leaf.is_secret:
+        if is_secret(leaf.annotation):
             del value_at(dumped, leaf.key[:-1])[leaf.key[-1]]
     return {name: value for name, value in dumped.items() if name in fields_of(kind)}
 

@@ -28,8 +28,7 @@ def check_layout(document: Document) -> Iterator[Diagnostic]:
             yield _no_table((name,), f"`{name}`", f"write `[{_header(name)}]`")
     yield from _check_presence(document)
     for kind in NAMED_TABLES:
-        for name, value in document.table(f"{kind}s").items():
-            yield from _check_named(kind, name, value)
+        yield from _check_named(kind, document)
     yield from _check_repeated(document)
 
 
@@ -39,16 +38,25 @@ def named_tables(document: Document, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def stray_names(document: Document) -> set[str]:
-    """Give the names of nodes and workers that the user did write, but where no table of theirs is."""
+    """Give the names of nodes and workers that stand in the file, but where they are none.
+
+    These have been told about; that edges and options use them is no second mistake.
+    """
     strays: set[str] = set()
     for name, value in document.tables.items():
-        if name in ("pipeline", "defaults", "logging"):
-            continue
         if isinstance(value, list):  # [[stages]]
             strays.update(str(item.get("name")) for item in value if isinstance(item, dict))
-        elif isinstance(value, dict):
-            strays.update(inner for inner, table in value.items() if name not in TABLES or not isinstance(table, dict))
+        elif isinstance(value, dict) and name not in TABLES:
+            strays.update(value)
+        elif isinstance(value, dict) and name.removesuffix("s") in NAMED_TABLES:
+            strays.update(inner for inner, table in value.items() if not isinstance(table, dict))
+            strays.update(_better_name(inner) for inner in value if not _is_name(inner))
     return strays
+
+
+def has_nameless(document: Document) -> bool:
+    """Whether a node or worker lacks its name, as in `[sources]` with a `type`: it may be called anything."""
+    return any("type" in document.table(f"{kind}s") for kind in NAMED_TABLES)
 
 
 def _check_presence(document: Document) -> Iterator[Diagnostic]:
@@ -72,13 +80,18 @@ def _unknown(name: str, value: Any) -> Diagnostic:
     return diagnose("unknown-key", f"the file has no key `{name}` outside its tables", (name,), hint=hint, at="key")
 
 
-def _check_named(kind: str, name: str, value: Any) -> Iterator[Diagnostic]:
-    key = (f"{kind}s", name)
-    if not isinstance(value, dict):
-        yield _no_table(key, f"`{kind}s.{name}`", f"give the {kind} a name of its own: `[{kind}s.NAME]`")
-    elif not re.fullmatch(NAME_PATTERN, name):
-        text = f"`{name}` is no name for a {kind}: expected lower-case letters, digits, `-` and `_`, a letter first"
-        yield diagnose("bad-name", text, key, hint=_better_name(name), at="key")
+def _check_named(kind: str, document: Document) -> Iterator[Diagnostic]:
+    told = False
+    for name, value in document.table(f"{kind}s").items():
+        key = (f"{kind}s", name)
+        if isinstance(value, dict):
+            if not _is_name(name):
+                text = f"`{name}` is no name for a {kind}: expected lower-case letters, digits, `-` and `_`"
+                yield diagnose("bad-name", text, key, hint=f"`{_better_name(name)}` would do", at="key")
+        elif not told:  # the keys after it are of the same table
+            told = True
+            hint = f"give the {kind} a name of its own: `[{kind}s.NAME]`"
+            yield _no_table(key, f"`{kind}s.{name}`", hint)
 
 
 def _check_repeated(document: Document) -> Iterator[Diagnostic]:
@@ -102,6 +115,10 @@ def _header(name: str) -> str:
     return f"{name}.NAME" if named else name
 
 
-def _better_name(name: str) -> str | None:
+def _is_name(name: str) -> bool:
+    return re.fullmatch(NAME_PATTERN, name) is not None
+
+
+def _better_name(name: str) -> str:
     better = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")
-    return f"`{better}` would do" if re.fullmatch(NAME_PATTERN, better) else None
+    return better if _is_name(better) else f"n-{better}".rstrip("-")

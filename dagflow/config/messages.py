@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dagflow.config.hints import parse_hint, quoting_hint, unit_hint
 from dagflow.config.suggest import closest, did_you_mean
 
 if TYPE_CHECKING:
@@ -55,63 +56,23 @@ EXPECTED: Final = {
 
 
 def message_for(error: Mapping[str, Any], value: Value) -> Message:
-    """Word one of pydantic's errors."""
-    kind = error["type"]
-    if kind in EXPECTED:
-        return wrong_type([EXPECTED[kind]], value)
-    worded = _WORDED.get(kind)
-    if worded is not None:
-        return worded(error.get("ctx", {}), value)
-    return _refused(error, value)
+    """Word one of pydantic's errors, other than one of type."""
+    worded = _WORDED.get(error["type"])
+    return _refused(error, value) if worded is None else worded(error.get("ctx", {}), value)
 
 
 def wrong_type(expected: list[str], value: Value) -> Message:
     """Word a value that has none of the expected types."""
     wanted = " or ".join(dict.fromkeys(expected))
-    return Message("wrong-type", f"`{value.name}` is {value.found}, expected {wanted}", _quoting_hint(wanted, value))
-
-
-def _quoting_hint(wanted: str, value: Value) -> str | None:
-    raw, shown = value.raw, value.shown
-    if shown is None or value.written is not None:
-        return None
-    if isinstance(raw, str) and wanted in ("an integer", "a number", "`true` or `false`"):
-        pattern = {"an integer": r"-?\d+", "a number": r"-?\d+(\.\d+)?"}.get(wanted, "true|false")
-        return f"write it without quotes: `{value.name} = {raw}`" if re.fullmatch(pattern, raw) else None
-    if wanted == "a string" and not isinstance(raw, str):
-        return f'write it in quotes: `{value.name} = "{shown}"`'
-    return f"write it in brackets: `{value.name} = [{shown}]`" if wanted == "an array" else None
+    return Message("wrong-type", f"`{value.name}` is {value.found}, expected {wanted}", quoting_hint(wanted, value))
 
 
 def _wrong_unit(unit: str) -> _Worded:
     def worded(context: Mapping[str, Any], value: Value) -> Message:
         text = f"`{value.name}` is {value.found}, {context['reason']}"
-        return Message("wrong-unit", text, _unit_hint(value, unit))
+        return Message("wrong-unit", text, unit_hint(value, unit))
 
     return worded
-
-
-# What people write for a unit, and what it is called here.
-_UNITS: Final = {
-    **dict.fromkeys(("m", "mins", "minute", "minutes"), "min"),
-    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
-    **dict.fromkeys(("msec", "msecs", "millis", "milliseconds"), "ms"),
-    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
-    **dict.fromkeys(("day", "days"), "d"),
-    **{unit.lower(): unit for unit in ("KB", "MB", "GB", "KiB", "MiB", "GiB")},
-    "bytes": "B",
-}
-
-
-def _unit_hint(value: Value, usual: str) -> str | None:
-    match = re.fullmatch(r'"?\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*"?', value.shown or "")
-    if match is None or value.written is not None:
-        return None
-    number, unit = match.groups()
-    if not unit:
-        return f'write the unit with it, such as `{value.name} = "{number}{usual}"`'
-    right = _UNITS.get(unit.lower())
-    return f'did you mean `{value.name} = "{number}{right}"`?' if right else None
 
 
 def _not_among(context: Mapping[str, Any], value: Value) -> Message:
@@ -143,23 +104,11 @@ def _unparsable(code: str) -> _Worded:
         if value.secret or value.written is not None:
             return Message(code, text)
         reason = context["reason"].rstrip(".")
-        return Message(code, f"{text}: {reason[:1].lower()}{reason[1:]}", _parse_hint(reason, value.raw))
+        return Message(
+            code, f"{text}: {reason[:1].lower()}{reason[1:]}", parse_hint(context["what"], reason, value.raw)
+        )
 
     return worded
-
-
-# What other languages write, and what Jinja does.
-_OPERATORS: Final = {r"&&": "and", r"\|\|": "or", r"(?<![=!<>])=(?!=)": "==", r"!(?!=)": "not"}
-
-
-def _parse_hint(reason: str, text: str) -> str | None:
-    from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
-
-    unknown = re.match(r"No (filter|test) named '(.*)'", reason)
-    if unknown:
-        return did_you_mean(unknown[2], DEFAULT_FILTERS if unknown[1] == "filter" else DEFAULT_TESTS)
-    right = next((right for wrong, right in _OPERATORS.items() if re.search(wrong, text)), None)
-    return f"write `{right}`; conditions are Jinja expressions" if right and "{" not in text else None
 
 
 def _unknown_tag(context: Mapping[str, Any], value: Value) -> Message:

@@ -34,14 +34,15 @@ class Leaf(NamedTuple):
     markers: tuple[Any, ...]
 
     @property
-    def is_secret(self) -> bool:
-        """Whether the value must never be shown."""
-        return isinstance(self.annotation, type) and issubclass(self.annotation, SecretStr | SecretBytes)
-
-    @property
     def is_worker(self) -> bool:
         """Whether the value names a worker of the file."""
         return any(isinstance(marker, WorkerReference) for marker in self.markers)
+
+
+def is_secret(annotation: Any) -> bool:
+    """Whether a value of the type must never be shown."""
+    types = [member for member, _ in _members(annotation, ())]
+    return any(isinstance(t, type) and issubclass(t, SecretStr | SecretBytes) for t in types)
 
 
 def fields_of(model: Model) -> dict[str, FieldInfo]:
@@ -50,9 +51,9 @@ def fields_of(model: Model) -> dict[str, FieldInfo]:
 
 
 def leaves(annotation: Any, value: Any, key: Key = (), markers: tuple[Any, ...] = ()) -> Iterator[Leaf]:
-    """Give every value below `value` that is itself no table or array of the annotated type."""
-    for member, marks in _members(annotation, markers):
-        if isinstance(value, dict) and _is_model(member):
+    """Give every value below `value` that is itself no table or array of the annotated type; None is no value."""
+    for member, marks in _members(annotation, markers) if value is not None else ():
+        if isinstance(value, dict) and is_model(member):
             fields = fields_of(member)
             for name in filter(fields.__contains__, value):
                 yield from leaves(fields[name].annotation, value[name], (*key, name), tuple(fields[name].metadata))
@@ -69,7 +70,7 @@ def leaves(annotation: Any, value: Any, key: Key = (), markers: tuple[Any, ...] 
 def named_workers(options: BaseModel) -> list[Leaf]:
     """Give the workers that options name, defaults included."""
     values = options.model_dump(by_alias=True, warnings=False)
-    return [leaf for leaf in leaves(type(options), values) if leaf.is_worker and isinstance(leaf.value, str)]
+    return [leaf for leaf in leaves(type(options), values) if leaf.is_worker]
 
 
 def unknown_keys(annotation: Any, value: Any, key: Key = ()) -> Iterator[tuple[Key, set[str]]]:
@@ -79,7 +80,7 @@ def unknown_keys(annotation: Any, value: Any, key: Key = ()) -> Iterator[tuple[K
     have any keys.
     """
     members = [member for member, _ in _members(annotation, ())]
-    models = [member for member in members if _is_model(member)]
+    models = [member for member in members if is_model(member)]
     if isinstance(value, dict) and models:
         yield from _unknown_in_models(models, value, key)
     elif isinstance(value, dict):
@@ -112,7 +113,7 @@ def _members(annotation: Any, markers: tuple[Any, ...]) -> Iterator[tuple[Any, t
     elif get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):
             yield from _members(member, markers)
-    elif _is_model(annotation) and issubclass(annotation, RootModel):
+    elif is_model(annotation) and issubclass(annotation, RootModel):
         yield from _members(annotation.model_fields["root"].annotation, markers)
     elif annotation is not type(None):
         yield annotation, markers
@@ -125,7 +126,8 @@ def _names(field_name: str, field: FieldInfo) -> Iterator[str]:
     yield from names or [field_name]
 
 
-def _is_model(annotation: Any) -> bool:
+def is_model(annotation: Any) -> bool:
+    """Whether it is the type of a table."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 

@@ -123,7 +123,9 @@ def engine_keys(kind: str) -> frozenset[str]:
 
 
 def belongs_to(key: str) -> str | None:
-    """Say where a key of the engine belongs, for somebody who wrote it elsewhere."""
+    """Say where a key belongs, for somebody who wrote it elsewhere."""
+    if key in ("depends_on", "needs", "inputs", "outputs", "after", "next"):
+        return "the edges in `[pipeline]`, as `from` or `to`"
     homes: list[tuple[str, type[BaseModel]]] = [
         ("`[pipeline]`", PipelineTable),
         ("an edge", EdgeTable),

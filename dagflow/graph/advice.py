@@ -5,11 +5,13 @@ A warning is only given where it is certain: advice that is wrong once is not re
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
-from dagflow.config.shape import named_workers
+from dagflow.config.shape import leaves, named_workers
 from dagflow.config.suggest import did_you_mean
+from dagflow.expressions import Template
 from dagflow.graph.draft import edge_key
 from dagflow.graph.idle import check_idle
 from dagflow.record import ALWAYS_READABLE
@@ -32,6 +34,7 @@ def advise(draft: Draft, document: Document, flow: Flow | None) -> Iterator[Diag
         yield from _unconnected_ports(draft)
     if flow is not None:
         yield from _undefined_in_conditions(draft, flow)
+        yield from _single_braces(draft, flow)
 
 
 def _unused_workers(draft: Draft) -> Iterator[Diagnostic]:
@@ -71,5 +74,25 @@ def _undefined_in_conditions(draft: Draft, flow: Flow) -> Iterator[Diagnostic]:
         known = flow.along[index].maybe if edge.when is not None and index in flow.along else None
         for name in sorted(edge.when.required - known) if edge.when is not None and known is not None else ():
             text = f"condition uses `{name}`, which nothing before it writes, so that it counts as false"
-            hint = did_you_mean(name, known | ALWAYS_READABLE)
+            hint = did_you_mean(name, known | ALWAYS_READABLE) or _filter_hint(name)
             yield diagnose("undefined-in-condition", text, edge_key(index, "when"), hint=hint)
+
+
+def _filter_hint(name: str) -> str | None:
+    """Help with what other languages write as a call: `len(input)`."""
+    from jinja2.defaults import DEFAULT_FILTERS
+
+    name = {"len": "length", "str": "string"}.get(name, name)
+    return f"conditions call it a filter: `... | {name}`" if name in DEFAULT_FILTERS else None
+
+
+def _single_braces(draft: Draft, flow: Flow) -> Iterator[Diagnostic]:
+    """Find templates that say `{input}`, which is plain text, where `input` is a field."""
+    for name in filter(draft.nodes.__contains__, flow.before):
+        options, fields = draft.nodes[name].options, flow.before[name].maybe or ()
+        for leaf in leaves(type(options), options.model_dump(by_alias=True, warnings=False)):
+            found = re.findall(r"(?<!\{)\{(\w+)\}(?!\})", leaf.value) if leaf.annotation is Template else ()
+            for field in filter(fields.__contains__, dict.fromkeys(found)):
+                text = f"`{{{field}}}` in a template is plain text, though there is a field `{field}`"
+                key = (*draft.node_key(name), *leaf.key)
+                yield diagnose("single-braces", text, key, hint=f"write `{{{{ {field} }}}}`")

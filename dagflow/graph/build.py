@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagflow.config.effective import effective_tables
+from dagflow.config.refusals import Subject
 from dagflow.config.tables import DefaultsTable, LoggingTable, PipelineTable
-from dagflow.config.validation import Subject, validate
+from dagflow.config.validation import validate
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
 from dagflow.graph.nodes import build_nodes

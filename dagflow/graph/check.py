@@ -56,9 +56,10 @@ def _check_cycles(draft: Draft) -> Iterator[Diagnostic]:
         indexes = [min(i for i, e in draft.edges.items() if (e.source, e.target) == step) for step in steps]
         noun = "stages" if all(draft.kinds[name] == "stage" for name in cycle) else "nodes"
         way = " -> ".join(f"`{name}`" for name in [*cycle, cycle[0]])
-        hint = "remove one of these edges; a pipeline may not loop"
+        text = f"{noun} wait for each other: {way}" if len(cycle) > 1 else f"{draft.label(cycle[0])} waits for itself"
+        hint = f"remove {'one of these edges' if len(cycle) > 1 else 'this edge'}; a pipeline may not loop"
         first, *others = map(edge_key, indexes)
-        yield diagnose("cycle", f"{noun} wait for each other: {way}", first, hint=hint, others=others)
+        yield diagnose("cycle", text, first, hint=hint, others=others)
     return {name for cycle in cycles for name in cycle}
 
 

@@ -32,6 +32,7 @@ class Draft:
         edges: by position in the file, those that lead from one node to another.
         edges_lost: whether an edge had to be left out.
         strays: names of nodes and workers that stand in the file in a wrong place.
+        nameless: whether one lacks its name.
         worker_names: all workers of the file.
         workers: those that could be built.
         transports: the classes behind the `via`s of the edges.
@@ -43,6 +44,7 @@ class Draft:
     edges: dict[int, EdgePlan] = field(default_factory=dict)
     edges_lost: bool = False
     strays: set[str] = field(default_factory=set)
+    nameless: bool = False
     worker_names: tuple[str, ...] = ()
     workers: dict[str, WorkerPlan] = field(default_factory=dict)
     transports: dict[str, type[Transport]] = field(default_factory=dict)
@@ -66,6 +68,10 @@ class Draft:
         for index, edge in self.leaving(name):
             ports.setdefault(edge.port, []).append((index, edge))
         return ports
+
+    def is_stray(self, name: str) -> bool:
+        """Whether a name that is not known may be that of a node or worker in a wrong place."""
+        return self.nameless or name in self.strays
 
     def label(self, name: str) -> str:
         """Name a node with its kind, for messages."""

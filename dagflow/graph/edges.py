@@ -5,16 +5,18 @@ An edge with an error is left out of the draft, which remembers that there was o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.layout import EDGES_HINT
+from dagflow.config.refusals import Subject
 from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import DefaultsTable, EdgeDefaults, EdgeTable
-from dagflow.config.validation import Subject, validate
+from dagflow.config.validation import validate
 from dagflow.graph.draft import ERROR_PORT, edge_key
-from dagflow.graph.nodes import load_plugin
 from dagflow.graph.plan import EdgePlan
+from dagflow.graph.plugins import load_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 def build_edges(draft: Draft, document: Document, registry: Registry) -> list[Diagnostic]:
     """Put all edges that can be built, and their transports, into a draft that has its nodes."""
     raw = document.table("pipeline").get("edges", [])
+    draft.edges_lost = "edges" in document.tables or "edge" in document.tables  # told as an unknown table
     if not isinstance(raw, list):
         draft.edges_lost = True
         return [diagnose("wrong-type", "`pipeline.edges` is not an array", ("pipeline", "edges"), hint=EDGES_HINT)]
@@ -44,7 +47,7 @@ def _add_edge(
     index: int, values: Any, defaults: EdgeDefaults, draft: Draft, document: Document, registry: Registry
 ) -> Iterator[Diagnostic]:
     if not isinstance(values, dict):
-        yield diagnose("wrong-type", "an edge is a table", edge_key(index), hint='write `{ from = "a", to = "b" }`')
+        yield diagnose("wrong-type", "an edge is a table", edge_key(index), hint=f"write `{_as_edge(values)}`")
         return
     own, found = validate(EdgeTable, values, Subject(edge_key(index), "an edge"), document)
     yield from found
@@ -54,9 +57,8 @@ def _add_edge(
     yield from _check_blocking(table, edge_key(index))
     yield from _add_transport(index, table.via, draft, registry)
     found = [*_check_start(index, table, draft), *_check_end(index, table, draft)]
-    stray = draft.strays & {table.source.partition(".")[0], table.target}
-    yield from () if stray else found
-    if not found:
+    yield from found
+    if not found and draft.kinds.keys() >= {table.source.partition(".")[0], table.target}:
         draft.tables[edge_key(index)] = table
         draft.edges[index] = _plan(table)
 
@@ -98,20 +100,20 @@ def _check_start(index: int, table: EdgeTable, draft: Draft) -> Iterator[Diagnos
     name, dot, port = table.source.partition(".")
     key = edge_key(index, "from")
     if name not in draft.kinds:
-        yield _unknown_node("comes from", name, draft, index, "from")
+        yield from _unknown_node("comes from", name, draft, edge_key(index, "from"))
     elif draft.kinds[name] == "sink" and port != ERROR_PORT:
         yield diagnose("edge-out-of-sink", f"edge comes from sink `{name}`, where records end", key)
     elif dot and name in draft.nodes and port not in (ports := _ports(name, draft)):
         label = draft.label(name)
-        has = f"its ports are {_listed(ports)}" if ports else "it has none"
-        yield diagnose("unknown-port", f"{label} has no port `{port}`; {has}", key, hint=did_you_mean(port, ports))
+        has = f"only {', '.join(f'`{name}`' for name in ports)}" if ports else "and no other"
+        yield diagnose("unknown-port", f"{label} has no port `{port}`, {has}", key, hint=did_you_mean(port, ports))
 
 
 def _check_end(index: int, table: EdgeTable, draft: Draft) -> Iterator[Diagnostic]:
     name, dot, _ = table.target.partition(".")
     key = edge_key(index, "to")
     if name not in draft.kinds:
-        yield _unknown_node("goes to", table.target, draft, index, "to")
+        yield from _unknown_node("goes to", name, draft, key)
     elif dot:
         hint = f'write `to = "{name}"`; only `from` may name a port'
         yield diagnose("edge-into-port", f"edge goes to `{table.target}`, which is a port", key, hint=hint)
@@ -119,20 +121,25 @@ def _check_end(index: int, table: EdgeTable, draft: Draft) -> Iterator[Diagnosti
         yield diagnose("edge-into-source", f"edge goes into source `{name}`, where records begin", key)
 
 
-def _unknown_node(verb: str, name: str, draft: Draft, index: int, end: str) -> Diagnostic:
+def _unknown_node(verb: str, name: str, draft: Draft, key: Key) -> Iterator[Diagnostic]:
+    if draft.is_stray(name):
+        return
     hint = did_you_mean(name, draft.kinds)
     if hint is None and name in draft.worker_names:
         hint = "it is a worker: a stage names it in its options, and no edge leads there"
-    return diagnose("unknown-node", f"edge {verb} `{name}`, which does not exist", edge_key(index, end), hint=hint)
+    yield diagnose("unknown-node", f"edge {verb} `{name}`, which does not exist", key, hint=hint)
+
+
+def _as_edge(values: Any) -> str:
+    """Write what the user meant with `"a -> b"` or `["a", "b"]`."""
+    parts = re.split(r"\s*->\s*", values) if isinstance(values, str) else values
+    pair = parts if isinstance(parts, list) and len(parts) == 2 else ["a", "b"]
+    return f'{{ from = "{pair[0]}", to = "{pair[1]}" }}'
 
 
 def _ports(name: str, draft: Draft) -> list[str]:
     own = sorted(draft.nodes[name].ports)
     return own if draft.kinds[name] == "source" else [*own, ERROR_PORT]
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 def _add_transport(index: int, via: str, draft: Draft, registry: Registry) -> Iterator[Diagnostic]:

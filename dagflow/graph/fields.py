@@ -111,9 +111,11 @@ def _not_written(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> 
 def _way_without(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> list[str]:
     """Walk back from a node to a source along edges whose records surely have none of the fields."""
     way = [name]
-    while draft.kinds[way[0]] != "source":
-        entering = [(edge, flow.along[index]) for index, edge in draft.entering(way[0]) if index in flow.along]
-        way.insert(0, next(edge.source for edge, state in entering if not _has(state.surely, group)))
+    while draft.kinds[name] != "source":
+        entering = [(edge, flow.along[index]) for index, edge in draft.entering(name) if index in flow.along]
+        edge = next(edge for edge, state in entering if not _has(state.surely, group))
+        way.insert(0, edge.origin)
+        name = edge.source
     return way
 
 

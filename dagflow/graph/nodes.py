@@ -10,18 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
-from dagflow.config.layout import NODE_KINDS, named_tables, stray_names
+from dagflow.config.layout import NODE_KINDS, has_nameless, named_tables, stray_names
+from dagflow.config.refusals import Subject
 from dagflow.config.shape import named_workers
 from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES, engine_keys
-from dagflow.config.validation import Subject, validate
-from dagflow.errors import AmbiguousType, BrokenPlugin, PluginError, UnknownType, describe
+from dagflow.config.validation import validate
+from dagflow.errors import describe
 from dagflow.graph.plan import NodePlan, RetryPlan, WorkerPlan
+from dagflow.graph.plugins import ask_declarations, load_plugin, missing_type_hint
 from dagflow.units import render_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pydantic import BaseModel
 
     from dagflow.config.document import Document
@@ -42,7 +42,7 @@ def build_nodes(draft: Draft, document: Document, registry: Registry) -> list[Di
     """Put all nodes and workers that can be built into the draft."""
     builder = _Builder(draft, document, registry)
     draft.worker_names = tuple(named_tables(document, "worker"))
-    draft.strays = stray_names(document)
+    draft.strays, draft.nameless = stray_names(document), has_nameless(document)
     for kind in NODE_KINDS:
         for name, table in named_tables(document, kind).items():
             draft.kinds.setdefault(name, kind)
@@ -67,9 +67,10 @@ class _Builder:
         if parts is None or workers is None or repeated:
             return
         try:
-            declared = _declarations(parts, self._registry.find(kind, parts.table.type).package, kind)
-        except BrokenPlugin as error:
-            self._report("broken-plugin", str(error), (*key, "type"))
+            declared = ask_declarations(parts.cls, parts.options)
+        except Exception as error:
+            text = f"{kind} type `{parts.table.type}` cannot say what it reads and writes: {describe(error)}"
+            self._report("broken-plugin", text, (*key, "type"))
         else:
             common = {"name": name, "kind": kind, "type": parts.table.type, "cls": parts.cls, "options": parts.options}
             self._draft.nodes[name] = NodePlan(**common, **_settings(parts), **declared, workers=workers)
@@ -84,7 +85,7 @@ class _Builder:
         mine = engine_keys(kind)
         own = {k: v for k, v in values.items() if k in mine}
         table, found = validate(NAMED_TABLES[kind], own, Subject(key, f"{kind} `{name}`"), self._document)
-        self.diagnostics += [_with_types(d, kind, self._registry) for d in found]
+        self.diagnostics += [self._with_types(d, kind, values) for d in found]
         cls = self._load(kind, values.get("type"), (*key, "type"))
         if cls is None:
             return None
@@ -106,6 +107,11 @@ class _Builder:
         hint = f'set `max_backoff` to at least "{first}"'
         self._report("backoff-above-max", text, (*key, "retry", "backoff"), hint)
         return False
+
+    def _with_types(self, diagnostic: Diagnostic, kind: str, values: dict[str, Any]) -> Diagnostic:
+        if diagnostic.code != "missing-option":  # of the engine's keys, only `type` must be given
+            return diagnostic
+        return replace(diagnostic, hint=missing_type_hint(self._registry.names(kind), values))
 
     def _load(self, kind: str, type_name: Any, key: Key) -> type[Any] | None:
         if not isinstance(type_name, str):
@@ -134,44 +140,13 @@ class _Builder:
                 names[leaf.value] = None
             else:
                 complete = False
-                if leaf.value not in self._draft.strays:
+                if not self._draft.is_stray(leaf.value):
                     hint = did_you_mean(leaf.value, known) or f"add a table `[workers.{leaf.value}]`"
                     self._report("unknown-worker", f"there is no worker `{leaf.value}`", (*key, *leaf.key), hint)
         return tuple(names) if complete else None
 
     def _report(self, code: str, message: str, key: Key, hint: str | None = None) -> None:
         self.diagnostics.append(diagnose(code, message, key, hint=hint))
-
-
-def load_plugin(registry: Registry, kind: str, type_name: str, key: Key) -> type[Any] | Diagnostic:
-    """Give the class of a type, or say at `key` why there is none."""
-    try:
-        return registry.load(kind, type_name)
-    except UnknownType as error:
-        code = "unknown-transport" if kind == "transport" else "unknown-type"
-        return diagnose(code, str(error), key, hint=_type_hint(registry, error))
-    except AmbiguousType as error:
-        choices = " or ".join(f'`"{package}:{type_name}"`' for package in error.packages)
-        return diagnose("ambiguous-type", str(error), key, hint=f"say which: {choices}")
-    except PluginError as error:
-        return diagnose("broken-plugin", str(error), key)
-
-
-def _type_hint(registry: Registry, error: UnknownType) -> str:
-    near = did_you_mean(error.type_name, error.names)
-    if near:
-        return near
-    elsewhere = [kind for kind in NAMED_TABLES if error.type_name in registry.names(kind)]
-    if elsewhere:
-        return f"`{error.type_name}` is a {' and a '.join(elsewhere)}; it belongs under `[{elsewhere[0]}s]`"
-    return "`dagflow plugins list` shows what is installed"
-
-
-def _with_types(diagnostic: Diagnostic, kind: str, registry: Registry) -> Diagnostic:
-    if diagnostic.code != "missing-option":
-        return diagnostic
-    names = ", ".join(f"`{name}`" for name in registry.names(kind))
-    return replace(diagnostic, hint=f"installed types are {names}")
 
 
 def _settings(parts: _Parts) -> dict[str, Any]:
@@ -184,31 +159,3 @@ def _settings(parts: _Parts) -> dict[str, Any]:
         given["timeout_s"] = table.timeout
         given["retry"] = RetryPlan(retry.attempts, retry.backoff, retry.max_backoff)
     return given
-
-
-def _declarations(parts: _Parts, package: str, kind: str) -> dict[str, Any]:
-    """Ask the plugin which fields it touches, and which ports it has.
-
-    Raises:
-        BrokenPlugin: it raised, or gave something else than names.
-    """
-
-    def asked(what: str, ask: Callable[[], Any]) -> Any:
-        try:
-            return ask()
-        except Exception as error:
-            raise BrokenPlugin(kind, parts.table.type, package, f"{what} raised {describe(error)}") from error
-
-    def names(what: str, answer: Any) -> frozenset[str]:
-        if not isinstance(answer, set | frozenset):
-            raise BrokenPlugin(kind, parts.table.type, package, f"`{what}` gave no set of names")
-        return frozenset(answer)
-
-    node = asked("its constructor", lambda: parts.cls(parts.options))
-    writes = asked("`writes`", node.writes)
-    return {
-        "reads": names("reads", asked("`reads`", node.reads)),
-        "reads_any": tuple(names("reads_any", group) for group in asked("`reads_any`", node.reads_any)),
-        "writes": None if writes is None else names("writes", writes),
-        "ports": names("ports", asked("`ports`", node.ports)),
-    }
