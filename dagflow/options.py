@@ -21,8 +21,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dagflow import units
 from dagflow.record import ALWAYS_READABLE
+from dagflow.units import (
+    DURATION_PATTERN,
+    RATE_PATTERN,
+    SIZE_PATTERN,
+    parse_duration,
+    parse_rate,
+    parse_size,
+    render_duration,
+    render_rate,
+    render_size,
+)
 
 
 class Options(BaseModel):
@@ -81,20 +91,16 @@ def _schema(pattern: str, example: str) -> WithJsonSchema:
 
 Duration = Annotated[
     float,
-    _unit("bad_duration", units.parse_duration),
-    PlainSerializer(units.render_duration),
-    _schema(units.DURATION_PATTERN, "30s"),
+    _unit("bad_duration", parse_duration),
+    PlainSerializer(render_duration),
+    _schema(DURATION_PATTERN, "30s"),
 ]
 """Seconds, written as `250ms` or `30s`."""
 
-Size = Annotated[
-    int, _unit("bad_size", units.parse_size), PlainSerializer(units.render_size), _schema(units.SIZE_PATTERN, "64MiB")
-]
+Size = Annotated[int, _unit("bad_size", parse_size), PlainSerializer(render_size), _schema(SIZE_PATTERN, "64MiB")]
 """Bytes, written as `64KiB` or `10MB`."""
 
-Rate = Annotated[
-    float, _unit("bad_rate", units.parse_rate), PlainSerializer(units.render_rate), _schema(units.RATE_PATTERN, "100/s")
-]
+Rate = Annotated[float, _unit("bad_rate", parse_rate), PlainSerializer(render_rate), _schema(RATE_PATTERN, "100/s")]
 """A number a second, written as `60/min` or `100/s`."""
 
 FilePath = Annotated[Path, AfterValidator(_resolve), InFile()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import structlog
@@ -122,7 +123,7 @@ def chain(records: Iterable[Record], *functions: Callable[[Record], Any], **plan
     plugins |= {f"s{index}": FunctionStage(function) for index, function in enumerate(functions)}
     plugins["out"] = ListSink()
     names = list(plugins)
-    return Flow(plugins, [f"{a} -> {b}" for a, b in zip(names, names[1:], strict=False)], **plan)
+    return Flow(plugins, [f"{a} -> {b}" for a, b in pairwise(names)], **plan)
 
 
 def check_balance(report: Mapping[str, Any]) -> None:

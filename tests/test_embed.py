@@ -149,13 +149,17 @@ async def test_leaving_the_block_drains(chat):
 
 async def test_an_error_in_the_block_cancels_and_passes_through(chat):
     """The program's own error is what it sees."""
-    waiting = None
-    with pytest.raises(ZeroDivisionError):
+    waiting = []
+
+    async def program():
         async with dagflow.open(chat(worker='delay = "1h"')) as pipeline:
-            waiting = asyncio.ensure_future(pipeline.submit({"input": "x", "n": 0}))
+            waiting.append(asyncio.ensure_future(pipeline.submit({"input": "x", "n": 0})))
             await wait_all_tasks_blocked()
             raise ZeroDivisionError
-    assert (await waiting).outcome is Outcome.CANCELLED
+
+    with pytest.raises(ZeroDivisionError):
+        await program()
+    assert (await waiting[0]).outcome is Outcome.CANCELLED
 
 
 async def test_a_wrong_file_and_a_plugin_that_does_not_open_raise(chat, tmp_path):

@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.fifo import Fifo
 from dagflow.channel.policies import POLICIES
+from dagflow.channel.sending import Sending
+from dagflow.channel.statistics import ChannelStatistics, payload_bytes
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dagflow.graph.plan import EdgePlan
     from dagflow.plugin import ChannelLinks
     from dagflow.record import Record, Ticket
@@ -35,40 +32,6 @@ BLOCK_TIMEOUT = "block_timeout"
 MAX_WAIT = "max_wait"
 CANCELLED = "cancelled"
 ABANDONED = "abandoned"
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
-    """The books of a channel at one moment; counts of records, sizes in bytes."""
-
-    capacity: int
-    offered: int
-    taken: int
-    shed: int
-    expired: int
-    cancelled: int
-    buffered: int
-    buffered_bytes: int
-    max_depth: int
-    waiting_senders: int
-    shed_reasons: Mapping[str, int]
-
-
-class _Sending:
-    """A record whose sender waits."""
-
-    __slots__ = ("done", "record", "timer")
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.timer: asyncio.TimerHandle | None = None
-
-    def release(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        if not self.done.done():
-            self.done.set_result(None)
 
 
 class Channel:
@@ -106,7 +69,7 @@ class Channel:
         self._pop = self._buffer.pop
         self._receivers: Doorbell = links.receivers
         self._waiting = links.receivers.waiting
-        self._senders: deque[_Sending] = deque()
+        self._senders: deque[Sending] = deque()
         self._closed = self._abandoned = False
         self._bytes = 0
         self._checks = edge.max_bytes is not None or edge.max_wait_s is not None
@@ -274,7 +237,7 @@ class Channel:
         self._receivers.ring()
 
     async def _wait_to_send(self, record: Record) -> None:
-        sending = _Sending(record)
+        sending = Sending(record)
         if self.edge.block_timeout_s is not None:
             loop = asyncio.get_running_loop()
             sending.timer = loop.call_later(self.edge.block_timeout_s, self._on_block_timeout, sending)
@@ -289,11 +252,11 @@ class Channel:
                 self._admit()
             raise
 
-    def _on_block_timeout(self, sending: _Sending) -> None:
+    def _on_block_timeout(self, sending: Sending) -> None:
         self._end_sending(sending, Outcome.SHED, BLOCK_TIMEOUT)
         self._admit()
 
-    def _end_sending(self, sending: _Sending, outcome: Outcome, reason: str) -> None:
+    def _end_sending(self, sending: Sending, outcome: Outcome, reason: str) -> None:
         """Lose a record whose sender waits; whoever calls this lets the next senders in."""
         self._senders.remove(sending)
         sending.release()
@@ -335,12 +298,3 @@ class Channel:
         else:
             self.cancelled += 1
         self._links.on_lost(record, outcome, reason)
-
-
-def payload_bytes(record: Record) -> int:
-    """The size of a record's fields as UTF-8 JSON, in bytes."""
-    return len(msgspec.json.encode(dict(record), enc_hook=_as_json))
-
-
-def _as_json(value: object) -> object:
-    return value.as_dict() if hasattr(value, "as_dict") else repr(value)

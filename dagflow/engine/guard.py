@@ -92,9 +92,8 @@ class Guard:
     async def _attempts(self, record: Record, call: Call) -> Any:
         attempt = 1
         while True:
-            work = record.copy() if self._keeps_original else record
             try:
-                return await self.timed(lambda: call(work))
+                return await self._attempt(record, call)
             except Exception as caught:
                 error = as_record_error(caught, self._name, attempt)
             if attempt >= self._retry.attempts or not error.retryable:
@@ -102,6 +101,10 @@ class Guard:
             self._on_retry()
             await anyio.sleep(backoff_s(self._retry, attempt, error))
             attempt += 1
+
+    async def _attempt(self, record: Record, call: Call) -> Any:
+        work = record.copy() if self._keeps_original else record
+        return await self.timed(lambda: call(work))
 
 
 def backoff_s(retry: RetryPlan, attempt: int, error: RecordError) -> float:

@@ -1,0 +1,1 @@
+"""Built-in sinks, each a plugin like any other."""

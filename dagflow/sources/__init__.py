@@ -1,0 +1,1 @@
+"""Built-in sources, each a plugin like any other."""

@@ -1,0 +1,1 @@
+"""Built-in transports: what carries an edge."""

@@ -1,0 +1,1 @@
+"""Built-in model workers, each a plugin like any other."""

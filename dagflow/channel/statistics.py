@@ -1,0 +1,39 @@
+"""What a channel counts and weighs: its books at one moment, and the size of a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagflow.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """The books of a channel at one moment; counts of records, sizes in bytes."""
+
+    capacity: int
+    offered: int
+    taken: int
+    shed: int
+    expired: int
+    cancelled: int
+    buffered: int
+    buffered_bytes: int
+    max_depth: int
+    waiting_senders: int
+    shed_reasons: Mapping[str, int]
+
+
+def payload_bytes(record: Record) -> int:
+    """The size of a record's fields as UTF-8 JSON, in bytes."""
+    return len(msgspec.json.encode(dict(record), enc_hook=_as_json))
+
+
+def _as_json(value: object) -> object:
+    return value.as_dict() if hasattr(value, "as_dict") else repr(value)
