@@ -17,9 +17,9 @@ from pydantic import Field
 from dagflow.options import Options
 from dagflow.plugin import ModelWorker
 from dagflow.words import stems
+from dagflow.workers.answers import build_answer, chunks_of, whole_text
 from dagflow.workers.prose import read_sentences
 from dagflow.workers.question import Question, read_question
-from dagflow.workers.answers import build_answer, chunks_of, whole_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +30,7 @@ NO_ANSWER: Final = "Nothing in the context answers this question."
 
 _LEAST_WORDS: Final = 3  # of a sentence; shorter ones are labels
 _HEADING_SHARE: Final = 0.4  # what a word is worth that only the heading above has
+_SUBJECT_SHARE: Final = 0.25  # what a word is worth on top where the sentence begins with it, as definitions do
 _REPEAT_SHARE: Final = 0.4  # what a word is worth that a chosen sentence has already
 _RANK_PENALTY: Final = 0.08  # for each passage that stands before: the retriever thought it better
 _FAIR_WORDS: Final = 40  # longer sentences match more words by their length alone
@@ -64,6 +65,7 @@ class _Candidate:
     marker: str
     rank: int
     words: frozenset[str]
+    subject: str
     heading: frozenset[str]
 
     def score(self, weights: dict[str, float], covered: frozenset[str]) -> float:
@@ -72,6 +74,7 @@ class _Candidate:
         for word, weight in weights.items():
             if word in self.words:
                 total += weight * (_REPEAT_SHARE if word in covered else 1)
+                total += weight * _SUBJECT_SHARE * (word == self.subject)
             elif word in self.heading:
                 total += weight * _HEADING_SHARE
         length = max(1.0, len(self.text.split()) / _FAIR_WORDS)
@@ -96,8 +99,9 @@ def _candidates(question: Question) -> list[_Candidate]:
         for text, heading in read_sentences(context.text):
             # What ends with a colon announces something that is not in the answer.
             if len(text.split()) >= _LEAST_WORDS and not text.endswith(":"):
-                words, above = frozenset(stems(text)), frozenset(stems(heading))
-                found.setdefault(text, _Candidate(text, context.marker, rank, words, above))
+                words = stems(text) or [""]
+                above = frozenset(stems(heading))
+                found.setdefault(text, _Candidate(text, context.marker, rank, frozenset(words), words[0], above))
     return list(found.values())
 
 
