@@ -10,17 +10,14 @@ completion that is not live does not change any more.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dagflow.errors import RecordError, WorkerError
+from dagflow.live_stream import LiveStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-
-LIVE_CAPACITY: Final = 64  # chunks that a live completion holds before its producer waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class Completion:
         usage: Usage | None = None,
     ) -> None:
         self._text = text
-        self._stream: _Stream | None = None
+        self._stream: LiveStream | None = None
         self.finish_reason = finish_reason
         self.model = model
         self.usage = usage
@@ -102,7 +99,7 @@ class Completion:
     def live(cls, model: str | None = None) -> Completion:
         """Make an empty live completion that a producer will `feed` and `finish`."""
         completion = cls("", None, model)
-        completion._stream = _Stream()
+        completion._stream = LiveStream()
         return completion
 
     @property
@@ -125,7 +122,7 @@ class Completion:
         return self._stream.error if self._stream is not None else None
 
     async def feed(self, chunk: Chunk) -> None:
-        """Append one chunk; wait while the reader is `LIVE_CAPACITY` chunks behind."""
+        """Append one chunk; wait while the reader lags too far behind."""
         stream = self._stream
         assert stream is not None, "only a live completion can be fed"
         await stream.wait_for_room()
@@ -205,70 +202,6 @@ class Completion:
         return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"
 
 
-class _Stream:
-    """The live side of a completion: what has been fed, and who waits.
-
-    Attributes:
-        parts: texts that the completion has not joined yet; joining at each chunk would be quadratic.
-        waiting: chunks that the reader has not taken.
-        claimed: whether a reader is at it.
-        ended: set when nothing more will be fed.
-        error: why the stream broke; None while it has not.
-    """
-
-    __slots__ = ("abandoned", "claimed", "ended", "error", "parts", "reader", "waiting", "writer")
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.waiting: deque[Chunk] = deque()
-        self.ended = asyncio.Event()
-        self.error: RecordError | None = None
-        self.abandoned = False
-        self.claimed = False
-        self.reader: asyncio.Future[None] | None = None
-        self.writer: asyncio.Future[None] | None = None
-
-    async def wait_for_room(self) -> None:
-        while len(self.waiting) >= LIVE_CAPACITY:
-            self.writer = asyncio.get_running_loop().create_future()
-            await self.writer
-
-    def append(self, chunk: Chunk) -> None:
-        self.parts.append(chunk.text)
-        if not self.abandoned:
-            self.waiting.append(chunk)
-            _wake(self.reader)
-
-    def claim(self) -> None:
-        if self.claimed:
-            raise RuntimeError("a live completion has one reader; somebody else is reading this one")
-        self.claimed = True
-
-    async def take(self) -> Chunk | None:
-        """Take the next chunk, or None at a good end; raise at a bad one."""
-        while not self.waiting:
-            if self.ended.is_set():
-                if self.error is not None:
-                    raise self.error
-                return None
-            self.reader = asyncio.get_running_loop().create_future()
-            await self.reader
-        chunk = self.waiting.popleft()
-        _wake(self.writer)
-        return chunk
-
-    def abandon(self) -> None:
-        self.abandoned = True
-        self.claimed = False
-        self.waiting.clear()
-        _wake(self.writer)
-
-    def end(self, error: RecordError | None) -> None:
-        self.error = error
-        self.ended.set()
-        _wake(self.reader)
-
-
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of the last user message; parts of other kinds than text are left out."""
     for message in reversed(messages):
@@ -283,8 +216,3 @@ def text_of(message: Mapping[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

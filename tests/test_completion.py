@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import LIVE_CAPACITY, Chunk, Completion, Request, Usage, last_user_text
+from dagflow.completion import Chunk, Completion, Request, Usage, last_user_text
 from dagflow.errors import RecordError, StreamCut, WorkerError
+from dagflow.live_stream import LIVE_CAPACITY
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,9 @@ import pytest
 from alone import build, complaints, opened
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import LIVE_CAPACITY, Chunk, Completion
+from dagflow.completion import Chunk, Completion
 from dagflow.errors import InvalidField, PluginError, StreamCut
+from dagflow.live_stream import LIVE_CAPACITY
 from dagflow.record import Record, Ticket
 from dagflow.sinks.jsonl import Jsonl
 from dagflow.sinks.null import Null

@@ -1,0 +1,99 @@
+"""LiveStream: the chunks of a live completion, between its one producer and its one reader.
+
+It knows nothing of what the chunks mean; the completion does. Invariant: at most
+`LIVE_CAPACITY` chunks wait for the reader, and none once nobody will read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from dagflow.completion import Chunk
+    from dagflow.errors import RecordError
+
+LIVE_CAPACITY: Final = 64  # chunks that wait for the reader before the producer has to
+
+
+class LiveStream:
+    """What has been fed, and who waits.
+
+    Attributes:
+        parts: texts that the completion has not joined yet; joining at each chunk would be quadratic.
+        waiting: chunks that the reader has not taken.
+        claimed: whether a reader is at it.
+        ended: set when nothing more will be fed.
+        error: why the stream broke; None while it has not.
+    """
+
+    __slots__ = ("abandoned", "claimed", "ended", "error", "parts", "reader", "waiting", "writer")
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.waiting: deque[Chunk] = deque()
+        self.ended = asyncio.Event()
+        self.error: RecordError | None = None
+        self.abandoned = False
+        self.claimed = False
+        self.reader: asyncio.Future[None] | None = None
+        self.writer: asyncio.Future[None] | None = None
+
+    async def wait_for_room(self) -> None:
+        """Wait until a chunk may be appended."""
+        while len(self.waiting) >= LIVE_CAPACITY:
+            self.writer = asyncio.get_running_loop().create_future()
+            await self.writer
+
+    def append(self, chunk: Chunk) -> None:
+        """Give a chunk to the reader, and its text to whoever wants the whole."""
+        self.parts.append(chunk.text)
+        if not self.abandoned:
+            self.waiting.append(chunk)
+            _wake(self.reader)
+
+    def claim(self) -> None:
+        """Become the reader.
+
+        Raises:
+            RuntimeError: somebody else is.
+        """
+        if self.claimed:
+            raise RuntimeError("a live completion has one reader; somebody else is reading this one")
+        self.claimed = True
+
+    async def take(self) -> Chunk | None:
+        """Take the next chunk, or None at a good end.
+
+        Raises:
+            RecordError: the end was a bad one.
+        """
+        while not self.waiting:
+            if self.ended.is_set():
+                if self.error is not None:
+                    raise self.error
+                return None
+            self.reader = asyncio.get_running_loop().create_future()
+            await self.reader
+        chunk = self.waiting.popleft()
+        _wake(self.writer)
+        return chunk
+
+    def abandon(self) -> None:
+        """Stop reading: chunks are dropped, and nobody waits for room."""
+        self.abandoned = True
+        self.claimed = False
+        self.waiting.clear()
+        _wake(self.writer)
+
+    def end(self, error: RecordError | None) -> None:
+        """Say that no chunk will follow, and why, if that is an error."""
+        self.error = error
+        self.ended.set()
+        _wake(self.reader)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
