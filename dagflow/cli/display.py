@@ -7,6 +7,7 @@ never a redrawn screen where a sink prints to it: the two would overwrite each o
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import anyio
@@ -32,9 +33,10 @@ _QUIET_SINKS: Final = frozenset({"jsonl", "null", "reply"})
 
 
 def is_interactive(plan: Plan, stdout: TextIO, stderr: TextIO) -> bool:
-    """Whether the display may redraw: standard error is a terminal that no sink may print to."""
+    """Whether the display may redraw: standard error is a terminal that can, and no sink may print to it."""
     prints = any(sink.type not in _QUIET_SINKS for sink in plan.of_kind("sink"))
-    return stderr.isatty() and not (stdout.isatty() and prints)
+    draws = stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return draws and not (stdout.isatty() and prints)
 
 
 class Progress:

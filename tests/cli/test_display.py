@@ -186,10 +186,13 @@ def test_standard_output_is_left_alone(capfd):
         ("jsonl", Terminal(), io.StringIO(), False),
     ],
 )
-def test_redraws_only_where_nothing_else_writes(sink, stdout, stderr, expected):
-    """A sink that may print to the same terminal makes the display a plain one."""
+def test_redraws_only_where_nothing_else_writes(sink, stdout, stderr, expected, monkeypatch):
+    """A sink that may print to the same terminal makes the display a plain one; so does a terminal that can't redraw."""
+    monkeypatch.setenv("TERM", "xterm")
     plan = Plan("p", None, {"out": NodePlan("out", "sink", sink, Sink, NoOptions())}, ())
     assert is_interactive(plan, stdout, stderr) is expected
+    monkeypatch.setenv("TERM", "dumb")
+    assert not is_interactive(plan, stdout, stderr)
 
 
 def test_rate_is_of_the_window():

@@ -11,7 +11,11 @@ import pytest
 import tomli_w
 
 from dagflow.compile import compile_text
+from dagflow.config.codes import CODES
+from dagflow.config.shape import fields_of
+from dagflow.config.tables import EdgeTable, LoggingTable, PipelineTable, RetryTable, StageTable
 from dagflow.plugin import Plugin
+from dagflow.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
@@ -82,6 +86,46 @@ def test_embedding_examples_run(tmp_path, monkeypatch, capsys):
     asyncio.run(names["tell"]("Who goes there?"))
     assert capsys.readouterr().out == "delivered What is back-pressure?\nWho goes there?"
     assert names["nightly"]() == 0
+
+
+def reference(*starts):
+    """Give the text of the pages whose names begin so."""
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.stem.startswith(starts))
+
+
+BUILT_IN = Registry()
+BUILT_IN_PACKAGE = "dagflow-engine"
+REFERENCES = {"source": ("12",), "stage": ("13", "14", "15"), "sink": ("16",), "worker": ("17",)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_name"),
+    [(k, offer.name) for k in REFERENCES for offer in BUILT_IN.offers(k) if offer.package == BUILT_IN_PACKAGE],
+)
+def test_every_option_is_documented(kind, type_name):
+    """The page on a kind names each built-in type and each of its options."""
+    text = reference(*REFERENCES[kind])
+    options = BUILT_IN.load(kind, f"{BUILT_IN_PACKAGE}:{type_name}").Options
+    missing = [name for name in (type_name, *fields_of(options)) if f"`{name}" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("model", "start"),
+    [(PipelineTable, "02"), (StageTable, "02"), (RetryTable, "08"), (EdgeTable, "04"), (LoggingTable, "02")],
+)
+def test_every_engine_key_is_documented(model, start):
+    """The page on a table of the engine names each of its keys."""
+    text = reference(start)
+    assert [name for name in fields_of(model) if f"`{name}`" not in text] == []
+
+
+def test_codes_are_real():
+    """Every diagnostic code that a guide explains exists."""
+    text = reference("22")
+    told = re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE) + re.findall(r"warning `([a-z-]+)` means", text)
+    assert len(told) > 15
+    assert set(told) <= set(CODES)
 
 
 def test_handbook_is_a_handbook():
