@@ -187,7 +187,7 @@ def test_standard_output_is_left_alone(capfd):
     ],
 )
 def test_redraws_only_where_nothing_else_writes(sink, stdout, stderr, expected, monkeypatch):
-    """A sink that may print to the same terminal makes the display a plain one; so does a terminal that can't redraw."""
+    """A sink that may print to the same terminal makes the display plain, and so does one that can't redraw."""
     monkeypatch.setenv("TERM", "xterm")
     plan = Plan("p", None, {"out": NodePlan("out", "sink", sink, Sink, NoOptions())}, ())
     assert is_interactive(plan, stdout, stderr) is expected
