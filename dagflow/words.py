@@ -16,11 +16,11 @@ STOP_WORDS: Final = frozenset(
     _WORD.findall(
         """
         a about after all also am an and any are as at be because been before being but by can could did do does doing
-        each else few for from get had happen happened happens has have having he her here hers him his how i if in into is it its itself just
-        like may me might mine more most much must my no nor not of off on once only onto or other our ours out over own
-        per please same shall she should so some such tell than that the their theirs them then there these they this
-        those through to too under until up upon us very was we were what when where whether which while who whom whose
-        why will with within without would you your yours
+        each else few for from get had happen happened happens has have having he her here hers him his how i if in
+        into is it its itself just like may me might mine more most much must my no nor not of off on once only onto
+        or other our ours out over own per please same shall she should so some such tell than that the their theirs
+        them then there these they this those through to too under until up upon us very was we were what when where
+        whether which while who whom whose why will with within without would you your yours
         """
     )
 )
