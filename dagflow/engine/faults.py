@@ -5,6 +5,7 @@ Failures are grouped by node and code, with one example each.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,18 @@ class Unfinished:
         return [{"id": ticket.record.id, "where": place} for ticket, place in self._places.items()]
 
 
-def as_record_error(error: Exception, node: str, attempt: int = 1) -> RecordError:
+def is_interruption(error: BaseException) -> bool:
+    """Whether this ends the task: false for an exception, and for a cancellation that nobody asked for.
+
+    A plugin that awaits a task of its own which was cancelled raises `CancelledError` too.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return not isinstance(error, Exception)
+
+
+def as_record_error(error: BaseException, node: str, attempt: int = 1) -> RecordError:
     """Give the error that a record fails with: a plugin's own, or a bug that wraps anything else."""
     if not isinstance(error, RecordError):
         bug = PluginBug(error)

@@ -121,7 +121,7 @@ class NodeRunner:
             return
         await outlet.send(record)
 
-    async def fail(self, record: Record, caught: Exception) -> None:
+    async def fail(self, record: Record, caught: BaseException) -> None:
         """Let a record end that the plugin could not process, or send it to the error port."""
         if isinstance(caught, TicketCancelled):
             self.cancelled += 1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope
 
+from dagflow.engine.faults import is_interruption
 from dagflow.engine.thread import ThreadCall
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.record import Outcome
@@ -78,15 +79,14 @@ class Slot:
                     result = await guarded_call(record)
                 else:
                     result = await call(record)
-            except Exception as error:
+            except BaseException as error:
                 observe(perf_counter_ns() - start)
+                if is_interruption(error):
+                    node.end_unfinished(record)
+                    raise
                 await node.fail(record, error)
                 await self._wait_for_thread()
                 continue
-            except BaseException:
-                observe(perf_counter_ns() - start)
-                node.end_unfinished(record)
-                raise
             observe(perf_counter_ns() - start)
             if result is record and forward is not None:
                 try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import CancelScope
 
 from dagflow.channel.doorbell import Doorbell
-from dagflow.engine.faults import as_record_error
+from dagflow.engine.faults import as_record_error, is_interruption
 from dagflow.engine.slot import SLICE
 from dagflow.errors import NotAStageResult, WouldBlock, describe
 from dagflow.plugin import Source
@@ -55,7 +55,7 @@ class SourceRunner:
         self.outlets = outlets
         self.ended = False
         self.taken = self.failed = 0
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._book = book
         self._faults = faults
         self._cancel = on_cancel
@@ -73,7 +73,9 @@ class SourceRunner:
             try:
                 async with _closing(self.plugin.records()) as records:
                     await self._read(records)
-            except Exception as error:
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
                 self.error = error
                 self._log.error("source failed", node=self.plan.name, error=describe(error), exc_info=error)
             else:
@@ -122,7 +124,9 @@ class SourceRunner:
                 told, record = self._settling.popleft()
                 try:
                     await told
-                except Exception as error:
+                except BaseException as error:
+                    if is_interruption(error):
+                        raise
                     self._on_settle_raised(error)
                 record.ticket = None
             if self._settled_all:
@@ -186,7 +190,7 @@ class SourceRunner:
             self._on_settle_raised(error)
             return None
 
-    def _on_settle_raised(self, error: Exception) -> None:
+    def _on_settle_raised(self, error: BaseException) -> None:
         self._log.error("settle raised", node=self.plan.name, error=describe(error), exc_info=error)
 
 

@@ -7,6 +7,7 @@ thread runs on, its result is dropped, and the slot is not idle before it has re
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -53,4 +54,6 @@ class ThreadCall:
                 if not loop.is_closed():  # the run may have ended without this thread
                     loop.call_soon_threadsafe(idle.set)
 
-        return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        result = await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        # A wrapper around a coroutine function looks like a plain function, and is as good as one.
+        return await result if inspect.isawaitable(result) else result

@@ -104,6 +104,50 @@ async def test_plain_functions_run_in_threads():
     assert [fields["thread"] for _, fields in flow.plugins["out"].written] == [False] * 5
 
 
+async def test_a_wrapped_coroutine_function_is_awaited():
+    """A decorator that hides a coroutine function does not make its records fail."""
+    import functools
+
+    @functools.wraps(same)
+    def wrapped(record):
+        return same(record)
+
+    flow = chain(records(3), wrapped)
+    await flow.run()
+    assert flow.outcomes == {"delivered": 3}
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_cancellation_that_nobody_asked_for_is_a_bug_of_the_plugin(concurrency):
+    """A stage whose own task was cancelled raises CancelledError: the slot survives it."""
+    import asyncio
+
+    async def careless(record):
+        if record["n"] < 3:
+            raise asyncio.CancelledError
+        return record
+
+    flow = chain(records(5), careless, settings={"s0": {"concurrency": concurrency}})
+    report = await flow.run()
+    assert flow.outcomes == {"delivered": 2, "failed": 3}
+    assert report["errors"][0]["message"] == "CancelledError"
+
+
+async def test_a_source_that_cancels_itself_has_failed():
+    """The run ends, with what was accepted finished."""
+    import asyncio
+
+    class Careless(ListSource):
+        async def records(self):
+            yield Record({"n": 0}, "0")
+            raise asyncio.CancelledError
+
+    flow = Flow({"in": Careless([]), "out": ListSink()}, ["in -> out"])
+    report = await flow.run()
+    assert flow.outcomes == {"delivered": 1}
+    assert report["exit_code"] == 1
+
+
 @pytest.mark.parametrize("result", [3, "text", {"a": 1}, b"x"])
 async def test_a_wrong_result_is_an_error_of_the_stage(result):
     """What is neither a record, None nor records fails the record, and says what it was."""
