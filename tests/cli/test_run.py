@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,10 +36,11 @@ def command(*arguments):
     return [sys.executable, "-m", "dagflow", "run", *map(str, arguments)]
 
 
-def run(path, *arguments, stdin=None):
+def run(path, *arguments, environment=None):
     """Run a file to its end."""
+    variables = {**os.environ, **(environment or {})}
     return subprocess.run(
-        command(path, *arguments), capture_output=True, text=True, timeout=50, input=stdin, check=False
+        command(path, *arguments), capture_output=True, text=True, timeout=50, env=variables, check=False
     )
 
 
@@ -229,3 +231,25 @@ def test_a_second_signal_cancels_and_has_its_own_exit_code(tmp_path, start, numb
     assert content["accepted"] == sum(content["outcomes"].values())
     assert content["outcomes"]["cancelled"] == content["accepted"]
 
+
+HANGING = """
+import threading
+from dagflow import Stage
+
+class Hang(Stage):
+    def process(self, record):
+        threading.Event().wait()
+"""
+
+
+def test_a_thread_that_never_returns_does_not_keep_the_command(tmp_path):
+    """The record times out, the report is given, and the process ends."""
+    (tmp_path / "hanging.py").write_text(HANGING)
+    info = tmp_path / "hanging-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hanging\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[dagflow.stages]\nhang = hanging:Hang\n")
+    path = simple(tmp_path, 'type = "hang"\ntimeout = "20ms"', count=1)
+    done = run(path, environment={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 65
+    assert "1 failed" in done.stderr
