@@ -202,6 +202,13 @@ class Completion:
         return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"
 
 
+def abandon_live(fields: Mapping[str, Any]) -> None:
+    """Say of every live completion among the fields that nobody will read its chunks."""
+    for value in fields.values():
+        if isinstance(value, Completion):
+            value.abandon()
+
+
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of the last user message; parts of other kinds than text are left out."""
     for message in reversed(messages):

@@ -20,7 +20,7 @@ from anyio import to_thread
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.compile import compile_file
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Chunk, Completion, abandon_live
 from dagflow.engine.engine import Engine
 from dagflow.engine.supervise import run_blocking
 from dagflow.errors import NotDelivered, PipelineClosed, RecordError
@@ -51,14 +51,14 @@ class Result:
 
 
 class _Submission(Record):
-    """A submitted record, and who waits for what."""
+    """A submitted record, and who waits for what; `answered` only for who streams the answer."""
 
     __slots__ = ("answered", "settled")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, streams: bool) -> None:
         super().__init__(record, record.id, record.session, record.priority, record.deadline, record.meta)
         loop = asyncio.get_running_loop()
-        self.answered: asyncio.Future[Record | None] = loop.create_future()
+        self.answered: asyncio.Future[Record | None] | None = loop.create_future() if streams else None
         self.settled: asyncio.Future[Result] = loop.create_future()
 
 
@@ -75,7 +75,7 @@ class CallerSource(Source):
         self._count = 0
         self._closed = False
 
-    def submit(self, record: Record) -> _Submission:
+    def submit(self, record: Record, streams: bool = False) -> _Submission:
         """Line a record up for acceptance.
 
         Raises:
@@ -83,7 +83,7 @@ class CallerSource(Source):
         """
         if self._closed:
             raise PipelineClosed
-        submission = _Submission(record)
+        submission = _Submission(record, streams)
         self._count += 1
         submission.id = submission.id or f"{self.context.name}:{self._count}"
         self._waiting.append(submission)
@@ -105,14 +105,16 @@ class CallerSource(Source):
             await self._bell.wait()
 
     def on_answer(self, record: Record, answer: Record) -> None:
-        """Pass the answer on to whoever streams it."""
-        if not record.answered.done():
+        """Pass the answer on to whoever streams it; who only submits wants the whole."""
+        if record.answered is None or record.answered.done():
+            abandon_live(answer)
+        else:
             record.answered.set_result(answer)
 
     def settle(self, record: Record, outcome: Outcome) -> None:
         """Tell the caller how its record ended."""
         ticket = record.ticket
-        if not record.answered.done():
+        if record.answered is not None and not record.answered.done():
             record.answered.set_result(ticket.delivered)
         if not record.settled.done():
             record.settled.set_result(Result(outcome, ticket.answer or ticket.delivered, ticket.error))
@@ -122,7 +124,8 @@ class CallerSource(Source):
         self._closed = True
         while self._waiting:
             submission = self._waiting.popleft()
-            submission.answered.cancel()
+            if submission.answered is not None:
+                submission.answered.cancel()
             if not submission.settled.done():
                 submission.settled.set_exception(PipelineClosed())
 
@@ -152,9 +155,7 @@ class Pipeline:
         entrance = self._entrance(source)
         submission = entrance.submit(_as_record(record))
         try:
-            result = await submission.settled
-            await _await_completions(result.record)
-            return result
+            return await submission.settled
         finally:
             entrance.withdraw(submission)
 
@@ -171,7 +172,7 @@ class Pipeline:
             PipelineClosed: the record was not accepted.
         """
         entrance = self._entrance(source)
-        submission = entrance.submit(_as_record(record))
+        submission = entrance.submit(_as_record(record), streams=True)
         try:
             await asyncio.wait([submission.answered, submission.settled], return_when=asyncio.FIRST_COMPLETED)
             answer = None if submission.answered.cancelled() else submission.answered.result()
@@ -247,12 +248,6 @@ def run(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def _as_record(record: Record | Mapping[str, Any]) -> Record:
     return record if isinstance(record, Record) else Record(record)
-
-
-async def _await_completions(record: Record | None) -> None:
-    for value in (record or {}).values():
-        if isinstance(value, Completion) and value.is_live:
-            await value.whole()
 
 
 async def _chunks_of(answer: Record, field: str) -> AsyncIterator[Chunk]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from dagflow.completion import abandon_live
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
@@ -117,9 +119,10 @@ class Source(Node, ABC):
     def on_answer(self, record: Record, answer: Record) -> None:
         """Take the answer that a `reply` sink hands back for a record that `records` yielded.
 
-        Called at most once, before `settle`. A live completion in it is the source's to read.
-        Must not raise.
+        Called at most once, before `settle`. A live completion in it is the source's to read, or
+        to abandon, as this does. Must not raise.
         """
+        abandon_live(answer)
 
     def progress(self) -> float | None:
         """The share of the input that has been read, 0 to 1; None where it can't be known."""

@@ -56,6 +56,15 @@ async def test_submit_gives_the_outcome_and_the_answer(chat, sink):
     assert result.error is None
 
 
+@pytest.mark.parametrize("sink", ["reply", "null"])
+async def test_a_long_answer_needs_no_reader(chat, sink):
+    """A live answer longer than what a stream buffers is whole for who submits."""
+    words = " ".join(map(str, range(500)))
+    async with dagflow.open(chat(sink)) as pipeline:
+        result = await pipeline.submit({"input": words, "n": 0})
+    assert result.record["completion"].text == f"Say {words}"
+
+
 async def test_many_submissions_at_once_get_their_own_answers(chat):
     """A hundred callers, two slots: nobody gets another's answer."""
     async with dagflow.open(chat()) as pipeline:
@@ -181,6 +190,14 @@ async def test_an_unknown_source_is_told(chat):
     async with dagflow.open(chat()) as pipeline:
         with pytest.raises(ValueError, match="the file has in"):
             await pipeline.submit({"input": "x"}, source="nope")
+
+
+def test_reply_needs_no_caller(chat):
+    """A batch may end in `reply`: nobody reads the answers, and nothing waits for that."""
+    path = chat()
+    words = " ".join(map(str, range(500)))
+    report = dagflow.run(path, overrides=["sources.in.count=3", f"sources.in.input={words}"])
+    assert report["outcomes"]["delivered"] == 3
 
 
 def test_run_is_the_blocking_form(chat):

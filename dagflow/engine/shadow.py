@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagflow.completion import abandon_live
 from dagflow.record import Outcome, Ticket
 
 if TYPE_CHECKING:
@@ -46,4 +47,5 @@ class ShadowBook:
         self._on_cancel(ticket)
 
     def on_answer(self, ticket: Ticket, answer: Record) -> None:
-        """Nobody waits for the answer of a best-effort branch."""
+        """Nobody waits for the answer of a best-effort branch, nor reads its stream."""
+        abandon_live(answer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from pydantic import Field
@@ -42,7 +42,6 @@ class Retrieve(Stage):
         top_k: int = Field(3, ge=1, description="the most passages that a record gets")
         passage_chars: int = Field(800, ge=50, description="about how long a passage is, in characters")
         query: Template | None = Field(None, description="the template of the question; by default the field `input`")
-        mode: Literal["text"] = Field("text", description="how passages are found: `text` compares words")
         index: FilePath | None = Field(
             None, description="the file that keeps the index; by default one under `$XDG_CACHE_HOME/dagflow`"
         )

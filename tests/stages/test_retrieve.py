@@ -275,6 +275,5 @@ def test_fields(tmp_path: Path) -> None:
 def test_bad_options() -> None:
     """Each is refused when the file is validated."""
     assert complaints(Retrieve) == [("documents", "Field required")]
-    assert complaints(Retrieve, documents=".", mode="vector") == [("mode", "Input should be 'text'")]
     assert complaints(Retrieve, documents=".", top_k=0)[0][0] == "top_k"
     assert complaints(Retrieve, documents=".", passage_chars=1)[0][0] == "passage_chars"
