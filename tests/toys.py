@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from dagflow.compile import compile_text
+from dagflow.errors import ConfigError
 from dagflow.expressions import Expression, Template
 from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
 from dagflow.plugin import ModelWorker, Sink, Source, Stage, Transport
@@ -15,6 +18,10 @@ from dagflow.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from dagflow.config.diagnostics import Diagnostic
+    from dagflow.graph.plan import Plan
 
 
 class Lines(Source):
@@ -189,6 +196,13 @@ class Remote(ModelWorker):
         raise NotImplementedError
 
 
+class Timed(Remote):
+    """Has an option that is a key of the engine in tables of stages, but not of workers."""
+
+    class Options(Options):
+        timeout: Duration = 1.0
+
+
 class Memory(Transport):
     """Carries edges."""
 
@@ -221,6 +235,21 @@ class Lost(Stage):
 
     def reads(self) -> Any:
         return "input"
+
+    async def process(self, record: Record) -> Record:
+        return record
+
+
+class Crash(Stage):
+    """Breaks the contract: its options cannot be validated."""
+
+    class Options(BaseModel):
+        x: int = 0
+
+        @field_validator("x")
+        @classmethod
+        def _look(cls, x: int) -> int:
+            return {}["gone"]
 
     async def process(self, record: Record) -> Record:
         return record
@@ -262,6 +291,7 @@ BROKEN = (
     offer("stages", "hasty", "toys:Hasty"),
     offer("stages", "lost", "toys:Lost"),
     offer("stages", "idle", "toys:Idle"),
+    offer("stages", "crash", "toys:Crash"),
     offer("stages", "gone", "no_such_module:Stage"),
     offer("stages", "missing", "toys:Missing"),
     offer("stages", "sinkish", "toys:Show"),
@@ -273,3 +303,30 @@ BROKEN = (
 def toys() -> Registry:
     """Make a registry of all toys, the broken ones included."""
     return Registry((*OFFERS, *BROKEN))
+
+
+def findings(text: str, *overrides: str, path: Path | None = None, **environ: str) -> list[Diagnostic]:
+    """Compile text with the toys and give all diagnostics, whether it is valid or not."""
+    try:
+        return list(compile_text(text, path, overrides, toys(), environ).warnings)
+    except ConfigError as error:
+        return list(error.diagnostics)
+
+
+def codes(text: str, *overrides: str, **environ: str) -> list[str]:
+    """Compile text with the toys and give the codes of all diagnostics."""
+    return [diagnostic.code for diagnostic in findings(text, *overrides, **environ)]
+
+
+def plan_of(text: str, *overrides: str, path: Path | None = None, **environ: str) -> Plan:
+    """Compile valid text with the toys."""
+    return compile_text(text, path, overrides, toys(), environ)
+
+
+def chain(*stages: str, source: str = 'type = "lines"\npath = "in"', edges: str = "", more: str = "") -> str:
+    """Give a file with a source `a`, stages `b`, `c`, ... with these tables, and a sink `z`, in a row."""
+    names = ["a", *"bcdefgh"[: len(stages)], "z"]
+    rows = [f'  {{ from = "{start}", to = "{end}" }},\n' for start, end in itertools.pairwise(names)]
+    tables = "".join(f"[stages.{name}]\n{table}\n" for name, table in zip(names[1:], stages, strict=False))
+    listed = edges or "".join(rows)
+    return f'[pipeline]\nedges = [\n{listed}]\n[sources.a]\n{source}\n{tables}[sinks.z]\ntype = "show"\n{more}'
