@@ -14,6 +14,7 @@ def schema() -> None:
 def render_schema() -> str:
     """Give the schema as text; plugins that do not load are left out."""
     import json
+    from contextlib import suppress
 
     from dagflow.config.schema import build_schema
     from dagflow.errors import PluginError
@@ -21,10 +22,10 @@ def render_schema() -> str:
 
     registry = Registry()
     plugins: dict[str, dict[str, type]] = {kind: {} for kind in BASES}
-    for kind in plugins:
+    for kind, classes in plugins.items():
         for offer in registry.offers(kind):
-            try:
-                plugins[kind][offer.name] = registry.load(kind, f"{offer.package}:{offer.name}")
-            except PluginError:
-                continue  # `dagflow plugins list` tells what is wrong with it
+            for name in (offer.name, f"{offer.package}:{offer.name}"):
+                # What is broken or ambiguous is left out; `dagflow plugins list` tells why.
+                with suppress(PluginError):
+                    classes[name] = registry.load(kind, name)
     return json.dumps(build_schema(plugins), indent=2, ensure_ascii=False)
