@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import toys
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toys import chain, codes, findings, plan_of
 
 from dagflow.compile import compile_file, compile_text
@@ -232,3 +235,54 @@ def test_any_shape_of_a_table_is_only_a_diagnostic(table: str, value: Any) -> No
 def test_any_shape_of_a_setting_is_only_a_diagnostic(key: str, value: str) -> None:
     """Also one level further down."""
     assert findings(f"[pipeline]\n{key} = {value}\n")
+
+
+LINES = FILE.splitlines()
+VALUES = [
+    "3",
+    "-1",
+    "0.5",
+    "true",
+    '""',
+    '"x"',
+    '"late"',
+    '"${env:X}"',
+    '"${HOME}"',
+    "[]",
+    "[1]",
+    "{}",
+    "1979-05-27",
+    "{ x = 1 }",
+]
+
+
+@st.composite
+def damaged_files(draw: st.DrawFn) -> str:
+    """Give the file with lines dropped, repeated or swapped, and values replaced."""
+    lines = list(LINES)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        damage = draw(st.sampled_from(["drop", "repeat", "swap", "value"]))
+        if damage == "drop":
+            del lines[at]
+        elif damage == "repeat":
+            lines.insert(at, lines[draw(st.integers(0, len(lines) - 1))])
+        elif damage == "swap":
+            other = draw(st.integers(0, len(lines) - 1))
+            lines[at], lines[other] = lines[other], lines[at]
+        else:
+            lines[at] = re.sub(r'= (".*?"|\d+)', lambda _: f"= {draw(st.sampled_from(VALUES))}", lines[at], count=1)
+    return "\n".join(lines)
+
+
+@settings(deadline=None)
+@given(damaged_files())
+def test_a_damaged_file_gives_a_plan_or_diagnostics_with_places(text: str) -> None:
+    """The compiler never crashes, and every place lies within the text."""
+    lines = text.split("\n")
+    for diagnostic in findings(text):
+        assert diagnostic.message
+        if diagnostic.line is not None:
+            assert diagnostic.source_line is not None
+            assert 1 <= diagnostic.line <= len(lines)
+            assert 1 <= diagnostic.column <= len(lines[diagnostic.line - 1]) + 1

@@ -6,7 +6,7 @@ import itertools
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from dagflow.compile import compile_text
 from dagflow.errors import ConfigError
@@ -121,6 +121,23 @@ class Split(Stage):
 
     async def process(self, record: Record) -> Any:
         return [record]
+
+
+class Picky(Stage):
+    """Refuses two options at once, but has defaults for both."""
+
+    class Options(Options):
+        x: int = 0
+        y: int = 0
+
+        @model_validator(mode="after")
+        def _one(self) -> Picky.Options:
+            if self.model_fields_set >= {"x", "y"}:
+                raise ValueError("x and y exclude each other")
+            return self
+
+    async def process(self, record: Record) -> Record:
+        return record
 
 
 class Step(Options):
@@ -280,6 +297,7 @@ OFFERS = (
     offer("stages", "route", "toys:Route"),
     offer("stages", "split", "toys:Split"),
     offer("stages", "polish", "toys:Polish"),
+    offer("stages", "picky", "toys:Picky"),
     offer("sinks", "show", "toys:Show"),
     offer("sinks", "lines", "toys:Show"),
     offer("workers", "remote", "toys:Remote"),

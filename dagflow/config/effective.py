@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from dagflow.config.keys import value_at
 from dagflow.config.references import mask_literals
 from dagflow.config.shape import fields_of, is_secret, leaves
 from dagflow.config.tables import TABLES
+from dagflow.config.validation import build_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +35,7 @@ def effective_tables(document: Document, models: Mapping[Key, Sequence[BaseModel
     tables: dict[str, Any] = {name: {} for name in TABLES}
     edges = []
     for key, built in models.items():
-        defaults = {name: value for model in built for name, value in dump(model).items()}
+        defaults = {name: value for model in built for name, value in _defaults(model, key, document).items()}
         filled = _filled(value_at(written, key) or {}, defaults)
         if key[:2] == ("pipeline", "edges") and len(key) > 2:
             edges.append(filled)
@@ -42,6 +45,17 @@ def effective_tables(document: Document, models: Mapping[Key, Sequence[BaseModel
             tables[key[0]][key[1]] = filled
     tables["pipeline"]["edges"] = edges
     return {name: table for name, table in tables.items() if table}
+
+
+def _defaults(model: BaseModel, key: Key, document: Document) -> dict[str, Any]:
+    """Give the values of a model that may be written out: none, if it then takes them for the user's."""
+    values, dumped = value_at(document.tables, key) or {}, dump(model)
+    own = {name: value for name, value in values.items() if name in fields_of(type(model))}
+    try:
+        build_model(type(model), dumped | own, key, document)
+    except ValidationError:
+        return {}
+    return dumped
 
 
 def dump(model: BaseModel) -> dict[str, Any]:

@@ -31,11 +31,14 @@ class EdgeDefaults(Options):
     max_wait: _Wait | None = Field(None, description="a record that waited longer in the edge is shed")
 
 
-class EdgeTable(EdgeDefaults):
-    """One element of `pipeline.edges`."""
-
+class _Ends(Options):
     source: str = Field(alias="from", description="the node, or NODE.PORT, that records leave")
     target: str = Field(alias="to", description="the node that records go to")
+
+
+class EdgeTable(EdgeDefaults, _Ends):
+    """One element of `pipeline.edges`."""
+
     when: Expression | None = Field(None, description="only records of which this condition is true take the edge")
     best_effort: bool = Field(False, description="what happens behind this edge does not count for the record")
     via: str = Field("memory", description="the transport")

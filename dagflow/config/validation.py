@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -39,9 +40,12 @@ def validate(
         The model, or None if there are errors; and the diagnostics, warnings included.
     """
     diagnostics = [*_check_keys(model, values, subject, document), *_check_secrets(model, values, subject, document)]
+    dates = list(_check_dates(model, values, subject))
+    if dates:
+        return None, [*diagnostics, *dates]
     known = {name: value for name, value in values.items() if name in fields_of(model)}
     try:
-        built = _validated(model, known, subject.key, document)
+        built = build_model(model, known, subject.key, document)
     except ValidationError as error:
         return None, [*diagnostics, *RefusalReader(model, known, subject, document).read(error)]
     return (None if any(d.code == "unknown-key" for d in diagnostics) else built), diagnostics
@@ -76,6 +80,18 @@ def _check_secrets(
             yield diagnose("literal-secret", text, key, hint=hint)
 
 
+def _check_dates(model: type[BaseModel], values: dict[str, Any], subject: Subject) -> Iterator[Diagnostic]:
+    """Find dates where none is wanted; in JSON they are text, and would be taken for it."""
+    wanted: dict[Key, bool] = {}
+    for leaf in leaves(model, values):
+        if isinstance(leaf.value, date | time):
+            wanted[leaf.key] = wanted.get(leaf.key, False) or leaf.annotation in (datetime, date, time, Any)
+    for key in (key for key, right in wanted.items() if not right):
+        name, value = render_key(key), value_at(values, key)
+        hint = f'text stands in quotes: `{name} = "{value}"`'
+        yield diagnose("wrong-type", f"`{name}` is the date `{value}`", (*subject.key, *key), hint=hint)
+
+
 _READERS: Final = {
     "int_type": lambda text: int(text) if re.fullmatch(r"\s*[+-]?\d+\s*", text) else text,
     "float_type": lambda text: float(text) if re.fullmatch(r"\s*[+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*", text) else text,
@@ -84,7 +100,12 @@ _READERS: Final = {
 """For each of pydantic's errors of type: how to read the text that a reference gave."""
 
 
-def _validated(model: type[M], values: dict[str, Any], key: Key, document: Document) -> M:
+def build_model(model: type[M], values: dict[str, Any], key: Key, document: Document) -> M:
+    """Build the model from values that stand at `key`; those that a reference gave are read as numbers in place.
+
+    Raises:
+        ValidationError: as pydantic tells it.
+    """
     try:
         return _strictly(model, values, document)
     except ValidationError as error:

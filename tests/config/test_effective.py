@@ -19,10 +19,10 @@ def test_defaults_are_filled_in() -> None:
     assert effective["pipeline"]["name"] == "where"
     assert effective["pipeline"]["drain_timeout"] == "30s"
     assert effective["pipeline"]["edges"][0] == {
-        "capacity": 512,
-        "when_full": "block",
         "from": "a",
         "to": "b",
+        "capacity": 512,
+        "when_full": "block",
         "best_effort": False,
         "via": "memory",
     }
@@ -78,6 +78,23 @@ def test_overrides_are_shown() -> None:
     effective = plan_of(FILE, "stages.c.concurrency=3", "logging.level=debug", **ENVIRON).effective
     assert effective["stages"]["c"]["concurrency"] == 3
     assert effective["logging"]["level"] == "debug"
+
+
+def test_a_default_that_may_not_be_written_is_left_out() -> None:
+    """Some plugins take a value that stands in the file for a wish."""
+    effective = plan_of(chain('type = "picky"\nx = 1')).effective
+    assert effective["stages"]["b"]["x"] == 1
+    assert "y" not in effective["stages"]["b"]
+    assert effective["stages"]["b"]["concurrency"] == 1
+
+
+def test_the_order_of_keys_is_that_of_the_language() -> None:
+    """Whatever the file's is: `type`, the engine's keys, the plugin's; ends of edges first."""
+    effective = plan_of(FILE, **ENVIRON).effective
+    assert next(iter(effective["pipeline"])) == "name"
+    assert list(effective["pipeline"]["edges"][0])[:2] == ["from", "to"]
+    assert next(iter(effective["stages"]["c"])) == "type"
+    assert list(effective) == ["pipeline", "defaults", "sources", "stages", "sinks", "workers", "logging"]
 
 
 def test_what_is_shown_compiles_to_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -66,6 +67,8 @@ class Options(BaseModel):
     step: Annotated[Trim | Cut, Field(discriminator="kind")] | None = None
     worker: WorkerName | None = None
     table: dict[str, int] = {}
+    day: date | None = None
+    anything: Any = None
 
 
 def checked(text: str, model: type[Any] = Options) -> tuple[Any, list[Diagnostic]]:
@@ -102,6 +105,8 @@ def told(text: str, model: type[Any] = Options) -> tuple[str, str, str | None]:
         ('either = "${env:INT}"', "either", 16),
         ('either = ["${env:INT}"]', "either", [16]),
         ('table = { x = "${env:INT}" }', "table", {"x": 16}),
+        ("day = 1979-05-27", "day", date(1979, 5, 27)),
+        ("anything = 1979-05-27", "anything", "1979-05-27"),
         ('colour = "${env:COLOUR:-green}"', "colour", Colour.GREEN),
     ],
 )
@@ -132,6 +137,18 @@ def test_right_values_are_taken(text: str, name: str, value: Any) -> None:
             "write it without quotes: `flag = true`",
         ),
         ("text = 3", "wrong-type", "`text` is the integer `3`, expected a string", 'write it in quotes: `text = "3"`'),
+        (
+            "text = 1979-05-27",
+            "wrong-type",
+            "`text` is the date `1979-05-27`",
+            'text stands in quotes: `text = "1979-05-27"`',
+        ),
+        (
+            "inner = { n = 1, word = 07:32:00 }",
+            "wrong-type",
+            "`inner.word` is the date `07:32:00`",
+            'text stands in quotes: `inner.word = "07:32:00"`',
+        ),
         (
             'names = "x"',
             "wrong-type",
