@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -169,22 +169,24 @@ async def test_devices_take_lines_of_any_length() -> None:
         await put(full, b"x\n")
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Forbid files of more than 1000 bytes, as a full disk would."""
+    """Forbid files of more than 1000 bytes, as a full disk would; only inside, as the test run writes files too."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("small_files")
 async def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(tmp_path: Path) -> None:
     """The file holds whole lines only, and shorter ones may still follow."""
     path = tmp_path / "out"
-    with closing(build_output(os.open(path, os.O_WRONLY | os.O_CREAT), str(path), owned=True)) as output:
+    output = build_output(os.open(path, os.O_WRONLY | os.O_CREAT), str(path), owned=True)
+    with closing(output), small_files():
         assert isinstance(output, FileOutput)
         output.write(b"a" * 899 + b"\n")
         with pytest.raises(WriteFailed, match="File too large"):
