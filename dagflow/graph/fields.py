@@ -129,7 +129,8 @@ def _hint(name: str, group: frozenset[str], maybe: frozenset[str], draft: Draft)
             return f"{draft.label(writers[0])} writes `{wanted}`; it must stand before `{name}` on every way"
         if wanted in USUAL_WRITERS:
             return f"put a stage that writes `{wanted}` before it, such as type `{USUAL_WRITERS[wanted]}`"
-    return None
+    there = ", ".join(f"`{field}`" for field in sorted(maybe))
+    return f"its records have {there}" if there else None
 
 
 def _has(fields: Fields, group: Iterable[str]) -> bool:

@@ -99,11 +99,11 @@ def test_a_guarded_name_need_not_be_written() -> None:
         ((fill("{{ inptu }}"),), "did you mean `input`?"),
         ((fill("{{ prompt }}", "x"),), "put a stage that writes `prompt` before it, such as type `template`"),
         ((fill("{{ x }}"), fill("{{ input }}", "x")), "stage `c` writes `x`; it must stand before `b` on every way"),
-        ((fill("{{ database }}"),), None),
+        ((fill("{{ database }}"),), "its records have `input`"),
     ],
 )
-def test_hints_name_a_near_field_or_a_writer(stages: tuple[str, ...], hint: str | None) -> None:
-    """In this order: a slip, a node of the file, a type of the built-ins."""
+def test_hints_name_a_near_field_or_a_writer(stages: tuple[str, ...], hint: str) -> None:
+    """In this order: a slip, a node of the file, a type of the built-ins, what there is instead."""
     (found,) = findings(chain(*stages))
     assert (found.code, found.hint) == ("field-not-written", hint)
 
