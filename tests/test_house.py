@@ -99,7 +99,7 @@ def test_files_and_bodies_are_small_and_say_what_they_are(module):
 def test_style():
     """Ruff finds nothing, and would format nothing."""
     for arguments in (["check"], ["format", "--check"]):
-        command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "dagflow", "tests", "benchmarks"]
+        command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "dagflow", "tests", "benchmarks", "docs"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
