@@ -169,8 +169,12 @@ def _error_table(errors: list[dict[str, Any]]) -> Table:
 
 
 def _failure_notes(report: Report) -> Iterator[str]:
-    if report["outcomes"]["failed"]:
-        yield 'Failed records were not kept; `on_error = "port"` sends them along an edge instead.'
+    not_kept = sum(row["not_kept"] for row in report["nodes"].values())
+    if not_kept:
+        yield (
+            f"{show_count(not_kept)} failed and not kept; "
+            '`on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed'
+        )
 
 
 def _unfinished(unfinished: list[dict[str, str]]) -> Iterator[str | Table]:

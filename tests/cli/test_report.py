@@ -21,7 +21,16 @@ class Terminal(io.StringIO):
 
 def node(kind, type, taken, **more):
     """Give a node's row of the report."""
-    row = {"kind": kind, "type": type, "taken": taken, "done": taken, "failed": 0, "retried": 0, "busy": 0}
+    row = {
+        "kind": kind,
+        "type": type,
+        "taken": taken,
+        "done": taken,
+        "failed": 0,
+        "not_kept": 0,
+        "retried": 0,
+        "busy": 0,
+    }
     return row | {"p50_s": None, "p99_s": None, "metrics": {}} | more
 
 
@@ -63,7 +72,14 @@ def rough(clean):
         "nodes": {
             "questions": node("source", "jsonl", 1000),
             "inference": node(
-                "stage", "inference", 930, done=700, failed=230, retried=12, metrics={"input_tokens": 12034}
+                "stage",
+                "inference",
+                930,
+                done=700,
+                failed=230,
+                not_kept=230,
+                retried=12,
+                metrics={"input_tokens": 12034},
             ),
         },
         "edges": {
@@ -137,7 +153,7 @@ inference -> audit (best effort): 690 delivered, 10 failed
 count  failed at  error  for example  which said
   230  inference  bug    q:17         KeyError: 'a'\ufffd[2J
 
-Failed records were not kept; `on_error = "port"` sends them along an edge instead.
+230 failed and not kept; `on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed
 
 25 unfinished: cancelled, since the time to drain was over
 

@@ -1,0 +1,291 @@
+"""The fifth promise: every key of the engine changes what a run does.
+
+One test for each key, named after its table and itself; the last test finds keys without one.
+Keys of plugins are tested with their plugins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from rigs import SILENT
+
+from dagflow.compile import compile_text
+from dagflow.config import tables
+from dagflow.config.shape import fields_of
+from dagflow.engine.engine import Engine
+from dagflow.engine.guard import backoff_s
+from dagflow.errors import ConfigError, WorkerError
+from dagflow.telemetry.logging import configure_logging
+
+SLEEP = 'type = "sleep"\ndelay = "1ms"\n'
+FAIL = 'type = "fail"\nerror = "unavailable"\n'
+PLAIN = '{ from = "in", to = "work" }, { from = "work", to = "out" }'
+
+
+def text(edges=PLAIN, pipeline="", source="", stage=SLEEP, sink="", top=""):
+    """A file: 20 records from `in` through `work` to `out`."""
+    return f"""
+[pipeline]
+{pipeline}
+edges = [{edges}]
+{top}
+[sources.in]
+type = "generate"
+count = 20
+{source}
+[stages.work]
+{stage}
+[sinks.out]
+type = "null"
+{sink}
+"""
+
+
+def first(settings):
+    """Edges of which the first has further settings."""
+    return PLAIN.replace(" }", f", {settings} }}", 1)
+
+
+def run(file, stop=False):
+    """Run a file, or stop it once all is accepted, and give the report."""
+
+    async def main():
+        engine = Engine(compile_text(file), log=SILENT)
+        running = asyncio.ensure_future(engine.run())
+        while stop and engine.report()["accepted"] < 20:
+            await asyncio.sleep(0)
+        if stop:
+            engine.stop("test")
+        return await running
+
+    return asyncio.run(main())
+
+
+def outcomes(file, stop=False):
+    """The outcomes that occurred."""
+    return {name: count for name, count in run(file, stop)["outcomes"].items() if count}
+
+
+def edge(file, name="in -> work"):
+    """What the report says of an edge."""
+    return run(file)["edges"][name]
+
+
+def node(file, name="work"):
+    """What the report says of a node."""
+    return run(file)["nodes"][name]
+
+
+def code(file):
+    """The code of the one error in a file."""
+    with pytest.raises(ConfigError) as caught:
+        compile_text(file)
+    [error] = caught.value.diagnostics
+    return error.code
+
+
+def test_pipeline_name():
+    """It heads the report."""
+    assert run(text(pipeline='name = "mine"'))["pipeline"] == "mine"
+
+
+def test_pipeline_max_in_flight():
+    """With 1 in flight no record waits behind another."""
+    assert edge(text(pipeline="max_in_flight = 1"))["max_depth"] == 1
+    assert edge(text(pipeline="max_in_flight = 9"))["max_depth"] == 9
+
+
+def test_pipeline_drain_timeout():
+    """A drain finishes what it has time for."""
+    slow = SLEEP.replace("1ms", "20ms") + "concurrency = 20"
+    assert outcomes(text(pipeline='drain_timeout = "1us"', stage=slow), stop=True) == {"cancelled": 20}
+    assert outcomes(text(pipeline='drain_timeout = "30s"', stage=slow), stop=True) == {"delivered": 20}
+
+
+def test_pipeline_edges():
+    """They are the graph."""
+    assert list(run(text())["edges"]) == ["in -> work", "work -> out"]
+
+
+def test_edge_from_and_to():
+    """An edge leads where it says."""
+    sides = '[sinks.other]\ntype = "null"'
+    edges = PLAIN + ', { from = "in", to = "other" }'
+    assert node(text(edges, top=sides), "other")["taken"] == 20
+
+
+@pytest.mark.parametrize("capacity", [2, 5])
+def test_edge_capacity(capacity):
+    """No more records wait than it says."""
+    assert edge(text(first(f"capacity = {capacity}")))["max_depth"] == capacity
+
+
+def test_edge_max_bytes():
+    """No more bytes wait than it says: a record is {"input":"record 0","n":0}, 26 bytes."""
+    assert edge(text(first('max_bytes = "60B"')))["max_depth"] == 2
+
+
+def test_edge_when_full():
+    """Each policy sheds, `block` does not; which record goes is tested with the channel."""
+    for policy in ("drop_newest", "drop_oldest", "drop_lowest"):
+        assert set(edge(text(first(f'capacity = 2, when_full = "{policy}"')))["shed_reasons"]) == {policy}
+    assert edge(text(first('capacity = 2, when_full = "block"')))["shed"] == 0
+
+
+def test_edge_block_timeout():
+    """Who waits longer at a full edge is shed."""
+    slow = SLEEP.replace("1ms", "20ms")
+    row = edge(text(first('capacity = 2, block_timeout = "1ms"'), stage=slow))
+    assert row["shed_reasons"]["block_timeout"] > 0
+
+
+def test_edge_max_wait():
+    """Who waited longer in the edge is shed when its turn comes."""
+    assert edge(text(first('max_wait = "1us"')))["shed_reasons"]["max_wait"] > 0
+    assert edge(text(first('max_wait = "1h"')))["shed"] == 0
+
+
+def test_edge_when():
+    """Only what it holds of goes this way."""
+    assert outcomes(text(first('when = "n < 5"'))) == {"delivered": 5, "failed": 15}
+
+
+def test_edge_best_effort():
+    """What fails behind it does not count."""
+    edges = (
+        '{ from = "in", to = "work", best_effort = true }, { from = "work", to = "out" }, { from = "in", to = "out" }'
+    )
+    assert outcomes(text(edges, stage=FAIL)) == {"delivered": 20}
+    assert outcomes(text(edges.replace(", best_effort = true", ""), stage=FAIL)) == {"failed": 20}
+
+
+def test_edge_via():
+    """It is looked up among the installed transports."""
+    assert edge(text(first('via = "memory"')))["taken"] == 20
+    assert code(text(first('via = "pigeon"'))) == "unknown-transport"
+
+
+def test_node_type():
+    """It is looked up among the installed plugins."""
+    assert code(text(stage='type = "sleeep"')) == "unknown-type"
+
+
+def test_node_fan_out():
+    """`all` takes both edges, `first` the first that holds."""
+    two = '{ from = "in", to = "work", when = "n < 5" }, { from = "in", to = "out" }, { from = "work", to = "out" }'
+    assert edge(text(two, source='fan_out = "all"'), "in -> out")["taken"] == 20
+    assert edge(text(two, source='fan_out = "first"'), "in -> out")["taken"] == 15
+
+
+def test_node_unmatched():
+    """What no edge takes fails, or is filtered."""
+    edges = first('when = "n < 5"')
+    assert outcomes(text(edges, source='unmatched = "fail"')) == {"delivered": 5, "failed": 15}
+    assert outcomes(text(edges, source='unmatched = "filter"')) == {"delivered": 5, "filtered": 15}
+
+
+def test_node_concurrency():
+    """So many are worked on at a time: with 20, nobody waits for a slot that sleeps."""
+    forever = SLEEP.replace("1ms", "1h") + "concurrency = {}"
+    for slots in (1, 7):
+        report = run(text(pipeline='drain_timeout = "1ms"', stage=forever.format(slots)), stop=True)
+        assert [row["where"] for row in report["unfinished"]].count("work") == slots
+
+
+def test_node_timeout():
+    """An attempt that takes longer fails."""
+    assert outcomes(text(stage=SLEEP.replace("1ms", "1h") + 'timeout = "1ms"\nconcurrency = 20')) == {"failed": 20}
+
+
+def test_node_retry():
+    """A failed attempt is made again."""
+    assert node(text(stage=FAIL))["retried"] == 0
+    assert node(text(stage=FAIL + 'retry = { attempts = 2, backoff = "1us" }'))["retried"] == 20
+
+
+def test_node_on_error():
+    """A failed record is dropped as asked, or not kept although it should be, or goes to the error port."""
+    assert node(text(stage=FAIL + 'on_error = "drop"'))["not_kept"] == 0
+    assert node(text(stage=FAIL + 'on_error = "dead_letter"'))["not_kept"] == 20
+    edges = PLAIN + ', { from = "work.error", to = "out" }'
+    assert outcomes(text(edges, stage=FAIL + 'on_error = "port"')) == {"delivered": 20}
+
+
+def test_retry_attempts():
+    """Attempts are counted in all."""
+    assert node(text(stage=FAIL + 'retry = { attempts = 4, backoff = "1us" }'))["retried"] == 60
+
+
+def longest_wait_s(retry, attempt):
+    """The longest of many draws of the wait after an attempt."""
+    plan = compile_text(text(stage=FAIL + f"retry = {{ attempts = 9, {retry} }}")).nodes["work"].retry
+    return max(backoff_s(plan, attempt, WorkerError("unavailable", "")) for _ in range(500))
+
+
+def test_retry_backoff():
+    """The first wait is drawn up to it, the second up to twice as much."""
+    assert 0.05 < longest_wait_s('backoff = "100ms"', 1) <= 0.1
+    assert 0.1 < longest_wait_s('backoff = "100ms"', 2) <= 0.2
+
+
+def test_retry_max_backoff():
+    """No wait is longer."""
+    assert 0.1 < longest_wait_s('backoff = "100ms", max_backoff = "150ms"', 8) <= 0.15
+
+
+def test_defaults_edge():
+    """Edges that do not say otherwise have its values."""
+    top = '[defaults.edge]\ncapacity = 3\nmax_bytes = "1KiB"\nwhen_full = "drop_oldest"\nmax_wait = "5s"'
+    plan = compile_text(text(first("capacity = 9"), top=top))
+    assert [e.capacity for e in plan.edges] == [9, 3]
+    assert {(e.max_bytes, e.when_full, e.max_wait_s) for e in plan.edges} == {(1024, "drop_oldest", 5.0)}
+    [blocking] = {e.block_timeout_s for e in compile_text(text(top='[defaults.edge]\nblock_timeout = "2s"')).edges}
+    assert blocking == 2.0
+
+
+def logged(settings, capsys):
+    """What two log lines of different levels look like under the settings."""
+    import structlog
+
+    configure_logging(compile_text(text(top=f"[logging]\n{settings}")).logging)
+    try:
+        structlog.get_logger().info("quiet")
+        structlog.get_logger().error("loud")
+        return capsys.readouterr().err.splitlines()
+    finally:
+        structlog.reset_defaults()
+
+
+def test_logging_level(capsys):
+    """Less severe lines are left out."""
+    assert len(logged('level = "info"', capsys)) == 2
+    assert len(logged('level = "error"', capsys)) == 1
+
+
+def test_logging_format(capsys):
+    """One JSON object a line, or lines for people."""
+    assert [json.loads(line)["event"] for line in logged('format = "json"', capsys)] == ["quiet", "loud"]
+    assert not logged('format = "console"', capsys)[0].startswith("{")
+
+
+TABLES = {
+    "pipeline": tables.PipelineTable,
+    "edge": tables.EdgeTable,
+    "node": tables.StageTable,
+    "retry": tables.RetryTable,
+    "defaults": tables.DefaultsTable,
+    "logging": tables.LoggingTable,
+}
+
+
+def test_every_key_has_its_test():
+    """A key that is added to the language is added here."""
+    assert (
+        fields_of(tables.SourceTable).keys() | fields_of(tables.SinkTable).keys() <= fields_of(tables.StageTable).keys()
+    )
+    assert fields_of(tables.WorkerTable).keys() <= fields_of(tables.StageTable).keys()
+    keys = {f"test_{table}_{key}" for table, model in TABLES.items() for key in fields_of(model)}
+    assert keys - {"test_edge_from", "test_edge_to"} <= globals().keys()
