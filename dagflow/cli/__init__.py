@@ -16,6 +16,7 @@ from dagflow.cli.plugins import plugins
 from dagflow.cli.run import run
 from dagflow.cli.schema import schema
 from dagflow.cli.show import show
+from dagflow.cli.streams import prepare_streams
 from dagflow.cli.validate import validate
 from dagflow.version import __version__
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; exits with its code."""
+    prepare_streams()
     app(prog_name="dagflow")
 
 

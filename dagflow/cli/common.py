@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
+from dagflow.cli.streams import print_document
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -63,9 +65,9 @@ def print_diagnostics(diagnostics: Sequence[Diagnostic], format: str) -> None:
     from dagflow.config.diagnostics import render_github, render_json, render_text
 
     if format == DiagnosticFormat.JSON:
-        print(render_json(diagnostics))
+        print_document(render_json(diagnostics) + "\n")
     elif diagnostics and format == DiagnosticFormat.GITHUB:
-        print(render_github(diagnostics))
+        print_document(render_github(diagnostics) + "\n")
     elif diagnostics:
         text = render_text(diagnostics, colour=takes_colour(sys.stderr))
         print(text, _counted(diagnostics), sep="\n\n", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 import typer
 
 from dagflow.cli.common import FileArgument, SetOption, load_plan
+from dagflow.cli.streams import print_document
 
 if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
@@ -32,7 +33,11 @@ def graph(
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.TEXT,
 ) -> None:
     """Print the plan: every node and edge, with capacities and policies."""
-    sys.stdout.write(render_plan(load_plan(file, overrides or []), format, sys.stdout))
+    text = render_plan(load_plan(file, overrides or []), format, sys.stdout)
+    if format is Format.TEXT:
+        print(text, end="")
+    else:
+        print_document(text)
 
 
 def render_plan(plan: Plan, format: Format, stream: TextIO) -> str:

@@ -33,6 +33,6 @@ def init(
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")  # a file's name need not be text
     except OSError as error:
         raise typer.BadParameter(f"`{path}` cannot be written: {error.strerror}", param_hint="FILE") from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dagflow.cli.streams import print_document
+
 
 def schema() -> None:
     """Print the JSON Schema of pipeline files.
 
     It knows the options of every installed plugin.
     """
-    print(render_schema())
+    print_document(render_schema() + "\n")
 
 
 def render_schema() -> str:

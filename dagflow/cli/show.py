@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dagflow.cli.common import FileArgument, SetOption, load_plan
+from dagflow.cli.streams import print_document
 
 
 def show(file: FileArgument, overrides: SetOption = None) -> None:
@@ -14,4 +15,4 @@ def show(file: FileArgument, overrides: SetOption = None) -> None:
 
     import tomli_w
 
-    print(tomli_w.dumps(plan.effective, multiline_strings=True), end="")
+    print_document(tomli_w.dumps(plan.effective, multiline_strings=True))
