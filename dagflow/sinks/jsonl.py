@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from anyio import to_thread
 from pydantic import Field
 
+from dagflow.claims import claim
 from dagflow.errors import PluginError
 from dagflow.options import FilePath
 from dagflow.sinks.line_sink import LineSink
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Jsonl(LineSink):
     """Writes each record as a line of JSON, or as the text of `template`, into `path`.
 
-    `flush` brings all lines to the disk, and gives the position after them.
+    The file is this sink's alone until the run ends, and keeps what it held until the first line
+    comes. `flush` brings all lines to the disk, and gives the position after them.
     """
 
     class Options(LineOptions):
@@ -31,21 +33,29 @@ class Jsonl(LineSink):
         )
 
     async def build_output(self) -> Output:
-        # In a thread: a named pipe opens only when somebody reads it.
-        fd = await to_thread.run_sync(_open, self.options.path, self.options.mode == "append")
-        return build_output(fd, str(self.options.path), owned=True)
+        appends = self.options.mode == "append"
+        # In a thread, which is left behind where this is cancelled: a named pipe opens only when somebody reads it.
+        fd = await to_thread.run_sync(_open, self.options.path, appends, abandon_on_cancel=True)
+        return build_output(fd, str(self.options.path), owned=True, begin=_end_last_line if appends else _empty)
 
 
 def _open(path: Path, append: bool) -> int:
     if not path.parent.is_dir():
         raise PluginError(f"cannot write `{path}`: there is no folder `{path.parent}`")
     try:
-        fd = os.open(path, os.O_CREAT | (os.O_RDWR | os.O_APPEND if append else os.O_WRONLY | os.O_TRUNC), 0o666)
-        if append:
-            _end_last_line(fd)
+        fd = os.open(path, os.O_CREAT | (os.O_RDWR | os.O_APPEND if append else os.O_WRONLY), 0o666)
     except OSError as error:
         raise PluginError(f"cannot write `{path}`: {error.strerror}") from error
+    try:
+        claim(fd, path)
+    except PluginError:
+        os.close(fd)
+        raise
     return fd
+
+
+def _empty(fd: int) -> None:
+    os.ftruncate(fd, 0)
 
 
 def _end_last_line(fd: int) -> None:

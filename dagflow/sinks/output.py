@@ -1,9 +1,10 @@
 """Outputs: what takes whole lines without blocking the event loop.
 
 A regular file never makes its writer wait for a reader, and is written at once; a line that did
-not fit on the disk is taken back. A pipe or terminal is written only when it has room, in pieces
-that fit: that needs neither threads nor `O_NONBLOCK`, which everybody who shares the pipe would
-feel. A line counts as written when the operating system has all of it.
+not fit on the disk is taken back. What it held before is left alone until the first line comes, so
+that a run that does not start has changed nothing. A pipe or terminal is written only when it has
+room, in pieces that fit: that needs neither threads nor `O_NONBLOCK`, which everybody who shares the
+pipe would feel. A line counts as written when the operating system has all of it.
 
 Invariant: lines never mix, and none follows the torn half of another.
 """
@@ -21,7 +22,9 @@ from anyio import to_thread, wait_writable
 from dagflow.errors import WriteFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+
+    Begin = Callable[[int], None]
 
 PIECE: Final = select.PIPE_BUF  # bytes that a pipe with room takes without blocking
 
@@ -43,34 +46,43 @@ class Output(Protocol):
         """Let go of the descriptor; twice is fine."""
 
 
-def build_output(fd: int, name: str, *, owned: bool) -> Output:
+def build_output(fd: int, name: str, *, owned: bool, begin: Begin | None = None) -> Output:
     """Build the output that suits a descriptor.
 
     Args:
         name: what errors call it.
         owned: whether `close` closes it.
+        begin: makes a regular file ready, before its first line or the first `sync`.
     """
-    kind = FileOutput if stat.S_ISREG(os.fstat(fd).st_mode) else StreamOutput
-    return kind(fd, name, owned=owned)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return FileOutput(fd, name, owned=owned, begin=begin)
+    return StreamOutput(fd, name, owned=owned)
 
 
 class FileOutput:
     """A regular file, written at its current position."""
 
-    def __init__(self, fd: int, name: str, *, owned: bool) -> None:
+    def __init__(self, fd: int, name: str, *, owned: bool, begin: Begin | None = None) -> None:
         self._fd = fd
         self._name = name
         self._owned = owned
+        self._begin = begin
 
     def write(self, line: bytes) -> None:
         written = 0
         try:
+            self._begin_once()
             written = os.write(self._fd, line)
             while written < len(line):
                 written += os.write(self._fd, memoryview(line)[written:])
         except OSError as error:
             self._take_back(written)
             raise WriteFailed(self._name, error) from error
+
+    def _begin_once(self) -> None:
+        if self._begin is not None:
+            self._begin(self._fd)
+            self._begin = None
 
     def _take_back(self, written: int) -> None:
         """Cut off the part of a line, unless somebody else has written behind it."""
@@ -80,6 +92,7 @@ class FileOutput:
             os.lseek(self._fd, position - written, os.SEEK_SET)
 
     async def sync(self) -> dict[str, Any]:
+        self._begin_once()
         await to_thread.run_sync(os.fsync, self._fd)
         return {"offset": os.lseek(self._fd, 0, os.SEEK_CUR)}
 

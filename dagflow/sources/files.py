@@ -1,19 +1,30 @@
-"""Files: which files a path or glob means, how they are called, and how large they are."""
+"""Files: which files a path or glob means, whether they hold text, how they are called, and how large they are."""
 
 from __future__ import annotations
 
 import glob
 import os
 from pathlib import Path
+from typing import Final
 
+from dagflow.claims import check_unclaimed
 from dagflow.errors import PluginError
+
+# How files begin that are often taken for text.
+_FOREIGN: Final = {
+    b"\x1f\x8b": "is compressed with gzip",
+    b"\x28\xb5\x2f\xfd": "is compressed with Zstandard",
+    b"PK\x03\x04": "is a ZIP archive",
+    b"\xff\xfe": "is UTF-16",
+    b"\xfe\xff": "is UTF-16",
+}
 
 
 def find_files(path: Path) -> list[Path]:
     """Give the files that a path means, in sorted order; `-` is the standard input.
 
     Raises:
-        PluginError: there is none, or one of them can't be read.
+        PluginError: there is none, one of them can't be read or holds no text, or a sink writes it.
     """
     if str(path) == "-":
         return [path]
@@ -34,16 +45,43 @@ def _check_readable(file: Path) -> None:
         raise PluginError(f"there is no file `{file}`")
     if file.is_dir():
         raise PluginError(f"`{file}` is a folder; expected a file, or a glob such as `{file / '*.jsonl'}`")
-    if not os.access(file, os.R_OK):
-        raise PluginError(f"`{file}` can't be read: permission denied")
+    if not file.is_file():
+        return  # to open a named pipe is to wait for its writer
+    try:
+        fd = os.open(file, os.O_RDONLY)
+    except OSError as error:
+        raise PluginError(f"`{file}` can't be read: {error.strerror}") from error
+    try:
+        check_unclaimed(fd, file)
+        check_beginning(os.pread(fd, 4, 0), str(file))
+    finally:
+        os.close(fd)
+
+
+def check_beginning(content: bytes, name: str) -> None:
+    """Check that what a file begins with may be the beginning of lines of text.
+
+    Raises:
+        PluginError: it is a form of file that can't be read as lines.
+    """
+    for magic, what in _FOREIGN.items():
+        if content.startswith(magic):
+            raise PluginError(f"`{name}` {what}; expected lines of UTF-8 text, so convert it first")
 
 
 def name_files(files: list[Path]) -> dict[Path, str]:
-    """Give each file a short name that no other has: its path from the folder that holds them all."""
+    """Give each file a short name that no other has: its path from the folder that holds them all.
+
+    A name is always text, which the name of a file need not be.
+    """
     if str(files[0]) == "-":
         return {files[0]: "stdin"}
     common = os.path.commonpath([file.parent.absolute() for file in files])
-    return {file: os.path.relpath(file.absolute(), common) for file in files}
+    return {file: _text(os.path.relpath(file.absolute(), common)) for file in files}
+
+
+def _text(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")
 
 
 def total_size(files: list[Path]) -> int | None:

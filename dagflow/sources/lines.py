@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread, wait_readable
 
+from dagflow.errors import PluginError
+from dagflow.sources.files import check_beginning
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -62,17 +65,25 @@ async def read_lines(path: Path, max_line: int) -> AsyncIterator[list[bytes | No
     """Iterate over the lines of a file, some at a time; `-` is the standard input.
 
     Raises:
-        OSError: the file can't be opened or read.
+        PluginError: the file can't be opened or read, or holds no text.
     """
+    name = "stdin" if str(path) == "-" else str(path)
     splitter = LineSplitter(max_line)
-    async with aclosing(_read_blocks(path)) as blocks:
-        async for block in blocks:
-            yield splitter.split(block)
+    first = True
+    try:
+        async with aclosing(_read_blocks(path)) as blocks:
+            async for block in blocks:
+                if first:
+                    check_beginning(block, name)
+                    first = False
+                yield splitter.split(block)
+    except OSError as error:
+        raise PluginError(f"`{name}` can't be read: {error.strerror}") from error
     yield splitter.end()
 
 
 async def _read_blocks(path: Path) -> AsyncIterator[bytes]:
-    fd = STDIN if str(path) == "-" else os.open(path, os.O_RDONLY)
+    fd = STDIN if str(path) == "-" else await _open(path)
     blocking = os.get_blocking(fd)
     waits = _makes_wait(fd)
     try:
@@ -83,6 +94,11 @@ async def _read_blocks(path: Path) -> AsyncIterator[bytes]:
             os.set_blocking(fd, blocking)  # uvloop changes it, for all who share the terminal
         else:
             os.close(fd)
+
+
+async def _open(path: Path) -> int:
+    # In a thread, which is left behind where this is cancelled: a named pipe opens only when somebody writes it.
+    return await to_thread.run_sync(os.open, path, os.O_RDONLY, abandon_on_cancel=True)
 
 
 async def _read_when_ready(fd: int) -> bytes:

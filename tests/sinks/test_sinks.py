@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alone import build, complaints, opened
-from anyio import wait_all_tasks_blocked
+from alone import build, complaints, context, opened
+from anyio import create_task_group, wait_all_tasks_blocked
 
 from dagflow.completion import Chunk, Completion
 from dagflow.errors import InvalidField, PluginError, StreamCut
@@ -64,6 +64,42 @@ async def test_jsonl_ends_a_torn_line_before_it_appends(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_bytes(b'{"a":1}\n{"a":')
     await write(tmp_path, Record({"a": 2}), fields=["a"], mode="append")
     assert content(tmp_path) == b'{"a":1}\n{"a":\n{"a":2}\n'
+
+
+@pytest.mark.parametrize("mode", ["replace", "append"])
+async def test_jsonl_changes_nothing_before_its_first_line(tmp_path: Path, mode: str) -> None:
+    """A run that does not start leaves what an earlier one has written."""
+    (tmp_path / "out.jsonl").write_bytes(b"torn")
+    async with opened(build(Jsonl, tmp_path, path="out.jsonl", mode=mode)):
+        pass
+    assert content(tmp_path) == b"torn"
+
+
+async def test_jsonl_without_records_leaves_an_empty_file(tmp_path: Path) -> None:
+    """A run that has ended replaces, whatever came."""
+    (tmp_path / "out.jsonl").write_bytes(b"old")
+    assert await write(tmp_path) == {"offset": 0}
+    assert content(tmp_path) == b""
+
+
+@pytest.mark.parametrize("mode", ["replace", "append"])
+async def test_jsonl_has_its_file_for_itself(tmp_path: Path, mode: str) -> None:
+    """Two sinks would write into each other's lines."""
+    async with opened(build(Jsonl, tmp_path, path="out.jsonl")):
+        with pytest.raises(PluginError, match="is being written by another node or another run"):
+            async with opened(build(Jsonl, tmp_path, path="out.jsonl", mode=mode)):
+                pass
+    assert await write(tmp_path) == {"offset": 0}
+
+
+async def test_jsonl_that_waits_for_the_reader_of_a_pipe_can_be_stopped(tmp_path: Path) -> None:
+    """Its thread is left behind."""
+    os.mkfifo(tmp_path / "out.jsonl")
+    async with create_task_group() as tasks:
+        tasks.start_soon(build(Jsonl, tmp_path, path="out.jsonl").open, context())
+        await wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    os.close(os.open(tmp_path / "out.jsonl", os.O_RDONLY))  # lets the thread go
 
 
 async def test_jsonl_writes_nothing_of_a_record_that_fails(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from alone import Clock, build, complaints, opened
 
 from dagflow.errors import PluginError, UnreadableRecord
 from dagflow.record import Record, UnreadableInput
+from dagflow.sinks.jsonl import Jsonl as JsonlSink
 from dagflow.sources import lines as lines_module
 from dagflow.sources.jsonl import Jsonl
 
@@ -224,6 +226,36 @@ async def test_what_can_t_be_read_stops_the_start(tmp_path: Path) -> None:
     ]:
         with pytest.raises(PluginError, match=message):
             await read_files(tmp_path, path=path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"{}"), "is compressed with gzip"),
+        ('{"input": "a"}'.encode("utf-16"), "is UTF-16; expected lines of UTF-8 text"),
+    ],
+)
+async def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    """Before anything runs, although it is not the first."""
+    (tmp_path / "a.jsonl").write_text("{}")
+    (tmp_path / "b.jsonl").write_bytes(content)
+    with pytest.raises(PluginError, match=rf"`.*/b\.jsonl` {message}"):
+        await read_files(tmp_path, path="*.jsonl")
+
+
+async def test_a_file_that_a_sink_writes_is_refused(tmp_path: Path) -> None:
+    """Otherwise a pipeline would read what it writes, or lose its input to its output."""
+    async with opened(build(JsonlSink, tmp_path, path="a.jsonl")):
+        with pytest.raises(PluginError, match="is being written by another node or another run"):
+            await read_files(tmp_path, path="*.jsonl")
+
+
+async def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Ids are text, whatever bytes the name of a file holds."""
+    for name in ("a\udcff.jsonl", "b.jsonl"):  # as Python writes the byte 255
+        (tmp_path / name).write_text('{"input": 1}')
+    first, second = await read_files(tmp_path, path="*.jsonl")
+    assert (first.id, second.id) == ("in:a\ufffd.jsonl:1", "in:b.jsonl:1")
 
 
 async def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

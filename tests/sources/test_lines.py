@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from anyio import wait_all_tasks_blocked
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagflow.errors import PluginError
 from dagflow.sources import lines as lines_module
 from dagflow.sources.lines import LineSplitter, read_lines
 
@@ -116,3 +118,29 @@ async def test_an_input_that_is_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(lines_module, "STDIN", null)
     assert await read_all(Path("-")) == []
     os.close(null)
+
+
+async def test_waiting_for_the_writer_of_a_named_pipe_can_be_cancelled(tmp_path: Path) -> None:
+    """Its thread is left behind."""
+    os.mkfifo(tmp_path / "pipe")
+    waiting = asyncio.create_task(anext(read_lines(tmp_path / "pipe", 100)))
+    await wait_all_tasks_blocked()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    os.close(os.open(tmp_path / "pipe", os.O_WRONLY))  # lets the thread go
+
+
+async def test_a_file_that_has_gone_is_told_by_its_name(tmp_path: Path) -> None:
+    """So is one that cannot be read any more."""
+    with pytest.raises(PluginError, match=r"`.*/gone` can't be read: No such file or directory"):
+        await read_all(tmp_path / "gone")
+
+
+async def test_a_compressed_stream_is_no_text(stdin: int) -> None:
+    """Its first block gives it away; without that, each of its lines would fail."""
+    os.write(stdin, gzip.compress(b"one\n"))
+    with pytest.raises(PluginError, match="`stdin` is compressed with gzip; expected lines of UTF-8 text"):
+        await read_all(Path("-"))
+    os.close(stdin)
+    os.close(lines_module.STDIN)
