@@ -37,16 +37,35 @@ def render_report(report: Report, stream: TextIO) -> None:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the report as JSON; the file is the old one or the whole new one, never a part.
+    """Write the report as JSON; a file is the old one or the whole new one, never a part.
+
+    A link, a pipe or a device is written through and stays what it is.
 
     Raises:
-        DagflowError: the file can't be written; the message says why.
+        DagflowError: it can't be written; the message says why.
     """
     text = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     try:
-        _replace(path, text)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(text)
+        else:
+            _replace(path, text)
     except OSError as error:
         raise DagflowError(f"the report can't be written to `{path}`: {error.strerror}") from error
+
+
+def check_report_path(path: Path) -> None:
+    """Check before a run what can be known then of the place of its report.
+
+    Raises:
+        DagflowError: it is a folder, or in a folder that does not exist or takes no files.
+    """
+    if path.is_dir():
+        raise DagflowError(f"the report can't be written to `{path}`: it is a folder")
+    if not path.parent.is_dir():
+        raise DagflowError(f"the report can't be written to `{path}`: there is no folder `{path.parent}`")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise DagflowError(f"the report can't be written to `{path}`: permission denied")
 
 
 def _replace(path: Path, content: bytes) -> None:

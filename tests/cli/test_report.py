@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from dagflow.cli.report import render_report, write_report
+from dagflow.cli.report import check_report_path, render_report, write_report
 from dagflow.errors import DagflowError
 
 
@@ -225,3 +227,29 @@ def test_failed_write_keeps_the_old_file(clean, tmp_path):
     with pytest.raises(DagflowError, match="can't be written"):
         write_report(path, clean)
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_what_is_no_file_is_written_through(clean, tmp_path):
+    """A link such as `/dev/stdout` stays a link."""
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_report(link, clean)
+    assert link.is_symlink()
+    assert json.loads(target.read_text()) == clean
+    write_report(Path(os.devnull), clean)
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("", "it is a folder"), ("no/r.json", "there is no folder"), ("kept/r.json", None)]
+)
+def test_a_place_that_cannot_take_a_report_is_known_before_the_run(tmp_path, path, reason):
+    """Nobody waits for hours to hear it."""
+    (tmp_path / "kept").mkdir()
+    if reason is None:
+        check_report_path(tmp_path / path)
+    else:
+        with pytest.raises(DagflowError, match=reason):
+            check_report_path(tmp_path / path)
+    assert list((tmp_path / "kept").iterdir()) == []
