@@ -10,6 +10,7 @@ completion that is not live does not change any more.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from dagflow.errors import RecordError, WorkerError
 from dagflow.live_stream import LiveStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,11 @@ class Completion:
         return self._stream is not None and not self._stream.ended.is_set()
 
     @property
+    def is_read(self) -> bool:
+        """Whether somebody is reading its chunks."""
+        return self._stream is not None and self._stream.claimed
+
+    @property
     def error(self) -> RecordError | None:
         """Why the stream broke; None if it did not, or not yet."""
         return self._stream.error if self._stream is not None else None
@@ -144,7 +150,8 @@ class Completion:
     def abandon(self) -> None:
         """Say that nobody will read the chunks: they are no longer kept, and `feed` no longer waits.
 
-        The text is still gathered, so that `wait_ended` and `text` go on to work.
+        The text is still gathered, so that `wait_ended`, `text` and `whole` go on to work. Whoever
+        is reading gets a `StreamCut`.
         """
         if self._stream is not None:
             self._stream.abandon()
@@ -152,19 +159,23 @@ class Completion:
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Iterate over the chunks as they come; a whole completion gives itself as one chunk.
 
+        So does a live one at its end, if its chunks were given to another reader or to nobody.
+
         Raises:
             RecordError: the stream broke; the chunks before it were given out.
             RuntimeError: somebody else is reading this live completion.
         """
-        if self._stream is None:
-            yield Chunk(self._text, self.finish_reason, self.usage, self.model)
+        stream = self._stream
+        if stream is None or stream.abandoned:
+            await self.wait_ended()
+            yield Chunk(self.text, self.finish_reason, self.usage, self.model)
             return
-        self._stream.claim()
+        stream.claim()
         try:
-            while (chunk := await self._stream.take()) is not None:
+            while (chunk := await stream.take()) is not None:
                 yield chunk
         finally:
-            self._stream.abandon()
+            stream.abandon()
 
     async def whole(self) -> Completion:
         """Read a live completion to its end and return it; a whole one at once.
@@ -202,11 +213,28 @@ class Completion:
         return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"
 
 
-def abandon_live(fields: Mapping[str, Any]) -> None:
-    """Say of every live completion among the fields that nobody will read its chunks."""
-    for value in fields.values():
+def abandon_live(values: Iterable[Any]) -> None:
+    """Say of every live completion among the values that nobody will read its chunks."""
+    for value in values:
         if isinstance(value, Completion):
             value.abandon()
+
+
+def abandon_dropped(before: Iterable[Any], after: Iterable[Any]) -> None:
+    """Abandon the live completions of `before` that `after` lacks, but for those that somebody is reading."""
+    kept = {id(value) for value in after}
+    for value in before:
+        if isinstance(value, Completion) and value.is_live and not value.is_read and id(value) not in kept:
+            value.abandon()
+
+
+async def await_live(values: Iterable[Any]) -> None:
+    """Wait until no completion among the values is live; none of their chunks is for anybody."""
+    for value in values:
+        if isinstance(value, Completion) and value.is_live:
+            value.abandon()
+            with suppress(RecordError):  # it stands in the completion, for whoever looks
+                await value.wait_ended()
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -80,9 +80,15 @@ class CallerSource(Source):
 
         Raises:
             PipelineClosed: nothing is accepted any more.
+            ValueError: its priority or its deadline is no number.
         """
         if self._closed:
             raise PipelineClosed
+        if not isinstance(record.priority, int | float):
+            raise ValueError(f"`priority` should be a number, but is `{record.priority!r}`")
+        if not isinstance(record.deadline, int | float | None):
+            expected = "a point on the clock `time.monotonic`, in seconds"
+            raise ValueError(f"`deadline` should be {expected}, but is `{record.deadline!r}`")
         submission = _Submission(record, streams)
         self._count += 1
         submission.id = submission.id or f"{self.context.name}:{self._count}"
@@ -98,16 +104,19 @@ class CallerSource(Source):
             submission.ticket.cancel()
 
     async def records(self) -> AsyncIterator[Record]:
-        """Give the submitted records in the order of their submission."""
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            await self._bell.wait()
+        """Give the submitted records in the order of their submission, until the pipeline drains."""
+        try:
+            while True:
+                while self._waiting:
+                    yield self._waiting.popleft()
+                await self._bell.wait()
+        finally:
+            self._refuse()
 
     def on_answer(self, record: Record, answer: Record) -> None:
         """Pass the answer on to whoever streams it; who only submits wants the whole."""
         if record.answered is None or record.answered.done():
-            abandon_live(answer)
+            abandon_live(answer.values())
         else:
             record.answered.set_result(answer)
 
@@ -117,10 +126,15 @@ class CallerSource(Source):
         if record.answered is not None and not record.answered.done():
             record.answered.set_result(ticket.delivered)
         if not record.settled.done():
-            record.settled.set_result(Result(outcome, ticket.answer or ticket.delivered, ticket.error))
+            answer = ticket.delivered if ticket.answer is None else ticket.answer
+            record.settled.set_result(Result(outcome, answer, ticket.error))
 
     async def close(self) -> None:
-        """Refuse those who still wait to be accepted."""
+        """Refuse those who came before the first record was asked for."""
+        self._refuse()
+
+    def _refuse(self) -> None:
+        """Accept nothing more; whoever waits to be accepted is told."""
         self._closed = True
         while self._waiting:
             submission = self._waiting.popleft()
@@ -151,6 +165,7 @@ class Pipeline:
 
         Raises:
             PipelineClosed: the pipeline drains or has ended; the record was not accepted.
+            ValueError: there is no such source, or the record's priority or deadline is no number.
         """
         entrance = self._entrance(source)
         submission = entrance.submit(_as_record(record))
@@ -168,21 +183,25 @@ class Pipeline:
         comes as one chunk. `field` names the field of the answer to stream: a completion or text.
 
         Raises:
-            NotDelivered: the record ended in another outcome.
-            PipelineClosed: the record was not accepted.
+            NotDelivered: the record ended in another outcome, maybe after some chunks.
+            PipelineClosed, ValueError: the record was not accepted, as for `submit`.
         """
         entrance = self._entrance(source)
         submission = entrance.submit(_as_record(record), streams=True)
         try:
             await asyncio.wait([submission.answered, submission.settled], return_when=asyncio.FIRST_COMPLETED)
             answer = None if submission.answered.cancelled() else submission.answered.result()
+            broken = None
             if answer is not None:
-                async with aclosing(_chunks_of(answer, field)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
+                try:
+                    async with aclosing(_chunks_of(answer, field)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                except RecordError as error:
+                    broken = error
             result = await submission.settled
-            if result.outcome is not Outcome.DELIVERED:
-                raise NotDelivered(result.outcome, result.error)
+            if broken is not None or result.outcome is not Outcome.DELIVERED:
+                raise NotDelivered(result.outcome, result.error or broken) from broken
         finally:
             entrance.withdraw(submission)
 
@@ -229,7 +248,7 @@ async def open_plan(plan: Plan) -> AsyncIterator[Pipeline]:
         engine.stop("closed by the program")
     finally:
         started.cancel()
-        if engine.stopped_by is None:
+        if engine.stopped_by is None and not run.done():
             engine.force("the program left with an error")
         with anyio.CancelScope(shield=True):
             await asyncio.wait([run])

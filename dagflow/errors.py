@@ -16,7 +16,7 @@
     │   ├── InvalidField       a field is missing, or is not what its reader needs
     │   ├── InvalidOutput      a completion or field did not have the demanded form
     │   ├── PluginBug          a plugin raised something that is not a RecordError
-    │   ├── NotAStageResult    `process` returned neither a record, None nor records
+    │   ├── NotAStageResult    a plugin gave what is no result, or chose a port that it has not
     │   ├── StreamCut          a live completion was stopped before its end
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   └── WorkerError        a model worker could not answer; has a kind
@@ -122,7 +122,7 @@ class NotDelivered(DagflowError):
 
     def __init__(self, outcome: str, error: RecordError | None) -> None:
         self.outcome, self.error = outcome, error
-        super().__init__(f"the record was {outcome}" + (f": {error}" if error else ""))
+        super().__init__(f"the record was {outcome}" + (f": {describe(error)}" if error else ""))
 
 
 class RecordError(DagflowError):
@@ -141,7 +141,7 @@ class RecordError(DagflowError):
 
     def as_field(self) -> dict[str, Any]:
         """Give what an error port writes into the field `error`."""
-        return {"code": self.code, "message": str(self), "node": self.node, "attempt": self.attempt}
+        return {"code": self.code, "message": describe(self), "node": self.node, "attempt": self.attempt}
 
 
 class StageTimeout(RecordError):
@@ -216,12 +216,12 @@ class PluginBug(RecordError):
 
 
 class NotAStageResult(RecordError):
-    """`process` returned neither a record, None nor several records."""
+    """What a plugin gave is neither a record, None nor several records, or is for a port that it did not declare."""
 
     code = "not-a-result"
 
-    def __init__(self, result: object) -> None:
-        super().__init__(f"`process` returned `{type(result).__name__}`; it may return a Record, None or Records")
+    def __init__(self, found: str, expected: str = "a Record, None or Records") -> None:
+        super().__init__(f"the plugin gave {found}; expected {expected}")
 
 
 class StreamCut(RecordError):
@@ -286,8 +286,11 @@ class EndOfStream(FlowSignal):
 
 
 def describe(error: BaseException) -> str:
-    """Say an exception in one line: a dagflow error in its own words, others with their type."""
-    text = str(error).strip()
-    if isinstance(error, DagflowError):
+    """Say an exception in short: a dagflow error in its own words, others with their type."""
+    try:
+        text = str(error).strip()
+    except Exception:  # a class from elsewhere may fail even at that
+        text = ""
+    if isinstance(error, DagflowError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

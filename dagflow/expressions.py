@@ -131,7 +131,11 @@ class Expression(_Source):
         Raises:
             ExpressionError: it failed on this record.
         """
-        return bool(self.evaluate(record))
+        value = self.evaluate(record)
+        try:
+            return bool(value)
+        except Exception as error:  # an array of numbers, for one, is neither true nor false
+            raise self._failure(error) from error
 
 
 class Template(_Source):

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from dagflow.errors import StreamCut
+
 if TYPE_CHECKING:
     from dagflow.completion import Chunk
     from dagflow.errors import RecordError
@@ -67,9 +69,11 @@ class LiveStream:
         """Take the next chunk, or None at a good end.
 
         Raises:
-            RecordError: the end was a bad one.
+            RecordError: the end was a bad one, or somebody else has abandoned the stream.
         """
         while not self.waiting:
+            if self.abandoned:
+                raise StreamCut
             if self.ended.is_set():
                 if self.error is not None:
                     raise self.error
@@ -85,6 +89,7 @@ class LiveStream:
         self.abandoned = True
         self.claimed = False
         self.waiting.clear()
+        _wake(self.reader)
         _wake(self.writer)
 
     def end(self, error: RecordError | None) -> None:

@@ -122,7 +122,7 @@ class Source(Node, ABC):
         Called at most once, before `settle`. A live completion in it is the source's to read, or
         to abandon, as this does. Must not raise.
         """
-        abandon_live(answer)
+        abandon_live(answer.values())
 
     def progress(self) -> float | None:
         """The share of the input that has been read, 0 to 1; None where it can't be known."""

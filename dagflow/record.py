@@ -10,6 +10,7 @@ branch calls `Ticket.end` for it exactly once.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -84,7 +85,14 @@ class Record(dict[str, Any]):
     def copy(self) -> Record:
         """Copy shallowly: own fields, shared values, the same ticket."""
         twin = Record(self, self.id, self.session, self.priority, self.deadline, self.meta)
+        twin.port = self.port
         twin.ticket = self.ticket
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Record:
+        """Copy the values too; the ticket stays the same one."""
+        twin = self.copy()
+        twin.update({name: deepcopy(value, memo) for name, value in self.items()})
         return twin
 
     def __repr__(self) -> str:
@@ -193,6 +201,13 @@ class Ticket:
             if self.branches < 0:
                 raise RuntimeError(f"a branch of record {self.record.id!r} was ended twice")
             self.owner.on_settled(self, _BY_RANK[self._rank])
+
+    def let_go(self) -> None:
+        """Forget the records and the error, once the owner has seen the outcome.
+
+        They refer back to the ticket; each would keep the other until the next garbage collection.
+        """
+        self.record.ticket = self.answer = self.delivered = self.error = None
 
     def release(self) -> None:
         """End one branch that contributes no outcome, since others carry on for it."""

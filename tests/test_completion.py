@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import Chunk, Completion, Request, Usage, last_user_text
+from dagflow.completion import Chunk, Completion, Request, Usage, abandon_dropped, await_live, last_user_text
 from dagflow.errors import RecordError, StreamCut, WorkerError
 from dagflow.live_stream import LIVE_CAPACITY
 
@@ -136,6 +136,64 @@ async def test_abandon_frees_a_producer_that_nobody_ever_read() -> None:
     await producer
     await live.wait_ended()
     assert len(live.text) == 1001
+
+
+async def test_who_comes_after_the_reader_gets_the_whole() -> None:
+    """A completion that was read, or that nobody read, gives its text as one chunk when it has ended."""
+    whole = Chunk("ab!", "stop", Usage(1, 2), "m")
+    for left_early in (False, True):
+        live = Completion.live()
+        await live.feed(Chunk("a"))
+        first = live.chunks()
+        assert (await anext(first)).text == "a"
+        if left_early:
+            await first.aclose()
+        late = asyncio.create_task(_all_chunks(live)) if left_early else None
+        await feed_all(live, [Chunk("b"), LAST])
+        if not left_early:
+            assert [chunk.text async for chunk in first] == ["b", "!"]
+        assert (await late if late else await _all_chunks(live)) == [whole]
+        assert (await live.whole()).text == "ab!"
+
+
+async def _all_chunks(completion: Completion) -> list[Chunk]:
+    return [chunk async for chunk in completion.chunks()]
+
+
+async def test_a_reader_of_an_abandoned_stream_is_told() -> None:
+    """It would miss chunks: it gets an error, and never an end that looks good."""
+    live = Completion.live()
+    await live.feed(Chunk("a"))
+    reader = asyncio.create_task(texts(live))
+    await wait_all_tasks_blocked()
+    assert live.is_read
+    live.abandon()
+    with pytest.raises(StreamCut):
+        await reader
+
+
+async def test_what_goes_no_further_is_abandoned_unless_it_is_read() -> None:
+    """Of the completions of a record, those go on that its successor has, and those that have a reader."""
+    kept, dropped, read = (Completion.live() for _ in range(3))
+    reader = asyncio.create_task(texts(read))
+    await wait_all_tasks_blocked()
+    abandon_dropped([kept, dropped, read, "text"], ["text", kept])
+    await asyncio.wait_for(feed_all(dropped, [Chunk("x")] * 1000 + [LAST]), 10)
+    await feed_all(kept, [LAST])
+    await feed_all(read, [LAST])
+    assert await texts(kept) == ["!"]
+    assert await reader == ["!"]
+    assert (await _all_chunks(dropped))[0].text == "x" * 1000 + "!"
+
+
+async def test_waiting_for_live_values_needs_no_reader() -> None:
+    """Streams end on their own, the broken ones too."""
+    good, bad = Completion.live(), Completion.live()
+    waiting = asyncio.create_task(await_live([good, "text", bad, Completion("whole")]))
+    await asyncio.wait_for(feed_all(good, [Chunk("x")] * 1000 + [LAST]), 10)
+    assert not waiting.done()
+    bad.finish(WorkerError("unavailable", "gone"))
+    await waiting
 
 
 async def test_there_is_one_reader_at_a_time() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
+from rigs import Flow, FunctionStage, ListSink, ListSource
 
 import dagflow
-from dagflow import Outcome, Record
+from dagflow import Chunk, Completion, Outcome, Record
+from dagflow.embed import open_plan
 from dagflow.errors import ConfigError, NotDelivered, OpenFailed, PipelineClosed
 
 pytestmark = pytest.mark.anyio
@@ -185,6 +189,83 @@ async def test_a_wrong_file_and_a_plugin_that_does_not_open_raise(chat, tmp_path
             pass
 
 
+async def test_a_submit_during_the_drain_is_refused_at_once(chat):
+    """It does not wait for the records in flight to be finished."""
+    held = anyio.Event()
+
+    async def leave():
+        async with dagflow.open(chat(worker='delay = "1h"')) as pipeline:
+            first = asyncio.ensure_future(pipeline.submit({"input": "x", "n": 0}))
+            opened.append((pipeline, first))
+            await wait_all_tasks_blocked()
+            held.set()
+
+    opened = []
+    leaving = asyncio.ensure_future(leave())
+    await held.wait()
+    await wait_all_tasks_blocked()
+    pipeline, first = opened[0]
+    assert pipeline.report()["in_flight"] == 1
+    with pytest.raises(PipelineClosed):
+        await asyncio.wait_for(pipeline.submit({"input": "late", "n": 1}), 5)
+    first.cancel()
+    await leaving
+
+
+@pytest.mark.parametrize("attribute", ["priority", "deadline"])
+async def test_a_record_with_odd_attributes_is_refused(chat, attribute):
+    """Whoever submits it is told; nobody else notices."""
+    async with dagflow.open(chat()) as pipeline:
+        with pytest.raises(ValueError, match=f"`{attribute}` should be .*, but is `'30s'`"):
+            await pipeline.submit(Record({"input": "x", "n": 0}, **{attribute: "30s"}))
+        assert (await pipeline.submit({"input": "y", "n": 1})).outcome is Outcome.DELIVERED
+
+
+async def test_a_stream_that_breaks_raises_after_its_chunks(chat):
+    """What came is given; then the caller is told how the record ended, and why."""
+    flaky = 'chunk_delay = "1ms"'
+    async with dagflow.open(chat(worker=flaky)) as pipeline:
+        chunks = []
+        with pytest.raises(NotDelivered, match="the record was expired") as caught:
+            record = Record({"input": "word " * 10_000, "n": 0}, deadline=time.monotonic() + 0.1)
+            async for chunk in pipeline.stream(record):
+                chunks.append(chunk.text)
+    assert chunks[0] == "Say"
+    assert caught.value.outcome is Outcome.EXPIRED
+
+
+async def test_an_answer_without_fields_is_an_answer():
+    """A `reply` with an empty record is not mistaken for none."""
+
+    async def answer(record):
+        record.ticket.reply(Record({}, "the answer"))
+
+    flow = Flow({"in": ListSource([]), "out": ListSink(answer)}, ["in -> out"])
+    async with open_plan(flow.plan) as pipeline:
+        result = await pipeline.submit({"input": "x"})
+    assert result.record.id == "the answer"
+
+
+async def test_a_stream_is_given_whole_where_a_sink_has_read_it():
+    """A sink that forwards chunks elsewhere has had them: the caller gets the answer in one."""
+
+    async def speak(record):
+        completion = record["completion"] = Completion.live()
+        await completion.feed(Chunk("one "))
+        yield record
+        await completion.feed(Chunk("two", "stop"))
+        completion.finish()
+
+    async def read(record):
+        assert [chunk.text async for chunk in record["completion"].chunks()] == ["one ", "two"]
+
+    plugins = {"in": ListSource([]), "speak": FunctionStage(speak), "out": ListSink(read)}
+    flow = Flow(plugins, ["in -> speak", "speak -> out"], {"speak": {"live": True}})
+    async with open_plan(flow.plan) as pipeline:
+        chunks = [chunk.text async for chunk in pipeline.stream({"input": "x"})]
+    assert chunks == ["one two"]
+
+
 async def test_an_unknown_source_is_told(chat):
     """The caller learns which sources there are."""
     async with dagflow.open(chat()) as pipeline:
@@ -204,3 +285,12 @@ def test_run_is_the_blocking_form(chat):
     """It runs the file's own sources to their end and gives the report."""
     report = dagflow.run(chat("null"), overrides=["sources.in.count=25"])
     assert report["outcomes"]["delivered"] == report["accepted"] == 25
+
+
+def test_run_works_in_any_thread(chat):
+    """Signals are the main thread's; elsewhere a run goes without them."""
+    path, reports = chat("null"), []
+    thread = threading.Thread(target=lambda: reports.append(dagflow.run(path, overrides=["sources.in.count=5"])))
+    thread.start()
+    thread.join(30)
+    assert reports[0]["outcomes"]["delivered"] == 5

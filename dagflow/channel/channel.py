@@ -78,9 +78,6 @@ class Channel:
         self.offered = self.taken = self.expired = self.cancelled = self.max_depth = 0
         self.shed_reasons: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._buffer)
-
     @property
     def is_ended(self) -> bool:
         """Whether nothing is in it and nothing will come."""
@@ -199,34 +196,30 @@ class Channel:
 
     def _send_checked(self, record: Record) -> None:
         if self._abandoned:
-            self.offered += 1
-            self._lose(record, Outcome.CANCELLED, ABANDONED)
+            self._refuse(record, Outcome.CANCELLED, ABANDONED)
             return
         if self._closed:
             raise EndOfStream
         max_bytes = self.edge.max_bytes
         record.size_bytes = payload_bytes(record) if max_bytes is not None else 0
         if max_bytes is not None and record.size_bytes > max_bytes:
-            self.offered += 1
-            self._lose(record, Outcome.SHED, TOO_LARGE)
+            self._refuse(record, Outcome.SHED, TOO_LARGE)
             return
         if self._policy is None and (self._senders or not self._has_room(record)):
             raise WouldBlock
-        self.offered += 1
         while not self._has_room(record):
             victim = self._policy(self._buffer, record)  # type: ignore[misc]
-            if victim is not record:
-                self._remove(victim)
-            self._lose(victim, Outcome.SHED, self.edge.when_full)
             if victim is record:
+                self._refuse(record, Outcome.SHED, self.edge.when_full)
                 return
+            self._remove(victim)
+            self._lose(victim, Outcome.SHED, self.edge.when_full)
+        self.offered += 1
         self._put(record)
 
     def _has_room(self, record: Record) -> bool:
-        edge = self.edge
-        if len(self._buffer) >= edge.capacity:
-            return False
-        return edge.max_bytes is None or self._bytes + record.size_bytes <= edge.max_bytes
+        most = self.edge.max_bytes
+        return len(self._buffer) < self.edge.capacity and (most is None or self._bytes + record.size_bytes <= most)
 
     def _put(self, record: Record) -> None:
         if self.edge.max_wait_s is not None:
@@ -260,8 +253,7 @@ class Channel:
         """Lose a record whose sender waits; whoever calls this lets the next senders in."""
         self._senders.remove(sending)
         sending.release()
-        self.offered += 1
-        self._lose(sending.record, outcome, reason)
+        self._refuse(sending.record, outcome, reason)
 
     def _admit(self) -> None:
         while self._senders and self._has_room(self._senders[0].record):
@@ -289,6 +281,11 @@ class Channel:
         self._buffer.remove(record)
         if self._checks:
             self._bytes -= record.size_bytes
+
+    def _refuse(self, record: Record, outcome: Outcome, reason: str) -> None:
+        """Lose a record that never came in; the books balance by the time that anybody is told."""
+        self.offered += 1
+        self._lose(record, outcome, reason)
 
     def _lose(self, record: Record, outcome: Outcome, reason: str) -> None:
         if outcome is Outcome.SHED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,11 @@ class ChannelStatistics:
 
 
 def payload_bytes(record: Record) -> int:
-    """The size of a record's fields as UTF-8 JSON, in bytes."""
-    return len(msgspec.json.encode(dict(record), enc_hook=_as_json))
+    """The size of a record's fields as UTF-8 JSON, in bytes; about that where a value has no such form."""
+    try:
+        return len(msgspec.json.encode(dict(record), enc_hook=_as_json))
+    except Exception:  # half a surrogate pair, nesting without end, an object that fails when asked
+        return sum(map(sys.getsizeof, record.values()))
 
 
 def _as_json(value: object) -> object:

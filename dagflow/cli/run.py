@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,6 +14,8 @@ import typer
 from dagflow.cli.common import FileArgument, SetOption, load_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagflow.engine.engine import Engine
     from dagflow.graph.plan import Plan
 
@@ -41,7 +44,8 @@ def run(
         if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
             report["exit_code"] = 0
         if not quiet:
-            render_report(report, sys.stderr)
+            with _readers_may_leave():
+                render_report(report, sys.stderr)
         if report_path is not None:
             write_report(report_path, report)
     except DagflowError as error:
@@ -68,6 +72,17 @@ def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
         await Progress(engine.report, sys.stderr, engine.clock, interactive).run()
 
     return run_blocking(plan, None if quiet else watch)
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Write to a standard error that may be a broken pipe: how the run went stands in the exit code, too."""
+    try:
+        yield
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _leave(code: int) -> NoReturn:

@@ -20,16 +20,19 @@ class Book:
     Attributes:
         accepted: tickets ever entered.
         live: tickets that are in flight.
-        extra: further records that splitting stages made of those in flight.
+        sources: how many sources share the gate.
+        extra: places at the gate that are taken beside those of the live tickets: by further records
+            that splitting stages made, and by records of which a source is still being told.
         outcomes: settled tickets by outcome.
     """
 
-    __slots__ = ("_gate", "accepted", "extra", "live", "max_in_flight", "outcomes")
+    __slots__ = ("_gate", "accepted", "extra", "live", "max_in_flight", "outcomes", "sources")
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
         self.accepted = 0
         self.extra = 0
+        self.sources = 0
         self.live: set[Ticket] = set()
         self.outcomes = dict.fromkeys(Outcome, 0)
         self._gate = Doorbell()
@@ -49,6 +52,16 @@ class Book:
         self.outcomes[outcome] += 1
         if ticket.extra:
             self.extra -= ticket.extra
+        if self._gate.waiting and self.has_room:
+            self._gate.ring()
+
+    def hold_place(self) -> None:
+        """Keep a place at the gate for a settled ticket, of which its source takes its time to be told."""
+        self.extra += 1
+
+    def free_place(self) -> None:
+        """Give that place back."""
+        self.extra -= 1
         if self._gate.waiting and self.has_room:
             self._gate.ring()
 

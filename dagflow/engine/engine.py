@@ -60,6 +60,7 @@ class Engine:
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         self._flow: TaskGroup | None = None
         self._opening: anyio.CancelScope | None = None
+        self._finishing: anyio.CancelScope | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._started_at = clock()
         self._failures: list[str] = []
@@ -78,9 +79,11 @@ class Engine:
                     self.started.set()
             if self.started.is_set():
                 await self._run_flow()
-                self._failures += await flush_sinks(self._wiring, max(self.plan.drain_timeout_s, CLOSE_TIMEOUT_S))
+                with anyio.CancelScope() as self._finishing:
+                    self._failures += await flush_sinks(self._wiring, self._flush_timeout_s)
         finally:
-            await close_plugins(self._wiring, self._log)
+            with anyio.CancelScope(shield=True) as self._finishing:
+                await close_plugins(self._wiring, self._log)
         return self.report()
 
     def stop(self, reason: str) -> None:
@@ -99,11 +102,13 @@ class Engine:
         self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
 
     def force(self, reason: str, exit_code: int = 75) -> None:
-        """Cancel whatever is in flight, now; `exit_code` is what the run ends with."""
+        """Cancel whatever is in flight or still being finished, now; `exit_code` is what the run ends with."""
         self.stop(reason)
         self._forced_code = exit_code
         self._log.warning("cancelling", reason=reason, in_flight=len(self._wiring.book.live))
         self._abandon()
+        if self._finishing is not None:
+            self._finishing.cancel()
 
     def report(self) -> dict[str, Any]:
         """Give the report as of now."""
@@ -114,9 +119,9 @@ class Engine:
         return report
 
     async def _run_flow(self) -> None:
-        async with anyio.create_task_group() as settling:
+        async with anyio.create_task_group() as telling:
             for runner in self._wiring.sources.values():
-                settling.start_soon(runner.settle_pending)
+                telling.start_soon(runner.telling.run)
             try:
                 async with anyio.create_task_group() as self._flow:
                     for runner in self._wiring.sources.values():
@@ -124,14 +129,14 @@ class Engine:
                     for node in self._wiring.nodes.values():
                         self._flow.start_soon(self._run_node, node)
             finally:
+                self._flow = None
+                if self._drain_timer is not None:
+                    self._drain_timer.cancel()
                 # Slots and sources are gone; whatever they left behind ends now.
                 for channel in self._wiring.channels.values():
                     channel.abandon()
-            if self._drain_timer is not None:
-                self._drain_timer.cancel()
-            for runner in self._wiring.sources.values():
-                runner.finish_settling()
-            settling.cancel_scope.deadline = anyio.current_time() + CLOSE_TIMEOUT_S
+                for runner in self._wiring.sources.values():
+                    runner.telling.finish(CLOSE_TIMEOUT_S)
 
     async def _run_source(self, runner: SourceRunner) -> None:
         await runner.run()
@@ -157,6 +162,11 @@ class Engine:
         self._flow.cancel_scope.cancel()
         for channel in self._wiring.channels.values():
             channel.abandon()
+
+    @property
+    def _flush_timeout_s(self) -> float:
+        # Who forces the end waits for it.
+        return CLOSE_TIMEOUT_S if self._forced_code is not None else max(self.plan.drain_timeout_s, CLOSE_TIMEOUT_S)
 
     def _exit_code(self, broken: bool, report: Mapping[str, Any]) -> int:
         sources = self._wiring.sources.values()

@@ -9,9 +9,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dagflow.errors import PluginBug, RecordError
+from dagflow.errors import NotAStageResult, PluginBug, RecordError, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dagflow.record import Record, Ticket
 
 
@@ -40,10 +42,11 @@ class Faults:
         key = (error.node or "", error.code)
         fault = self._by_kind.get(key)
         if fault is None:
-            fault = self._by_kind[key] = Fault(key[0], error.code, record.id, str(error))
+            text = describe(error)
+            fault = self._by_kind[key] = Fault(key[0], error.code, record.id, text)
             cause = error.__cause__ if isinstance(error, PluginBug) else None
             self._log.warning(
-                "record failed", node=error.node, record=record.id, code=error.code, error=str(error), exc_info=cause
+                "record failed", node=error.node, record=record.id, code=error.code, error=text, exc_info=cause
             )
         fault.count += 1
 
@@ -56,9 +59,11 @@ class Faults:
 class Unfinished:
     """The records that a forced end left unfinished, and where they were. Bounded by those in flight."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_live", "_places")
 
-    def __init__(self) -> None:
+    def __init__(self, live: Collection[Ticket]) -> None:
+        """Take the tickets in flight: a best-effort branch has a ticket too, but leaves no record unfinished."""
+        self._live = live
         self._places: dict[Ticket, str] = {}
 
     def __len__(self) -> int:
@@ -66,7 +71,8 @@ class Unfinished:
 
     def note(self, record: Record, place: str) -> None:
         """Note a record by its first branch that was found."""
-        self._places.setdefault(record.ticket, place)
+        if record.ticket in self._live:
+            self._places.setdefault(record.ticket, place)
 
     def as_list(self) -> list[dict[str, str]]:
         """Give them as JSON-like values."""
@@ -74,14 +80,20 @@ class Unfinished:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether this ends the task: false for an exception, and for a cancellation that nobody asked for.
+    """Whether this ends the task, or the program: all else that a plugin raises is the plugin's own affair.
 
-    A plugin that awaits a task of its own which was cancelled raises `CancelledError` too.
+    A plugin that awaits a task of its own which was cancelled raises `CancelledError` too, and
+    libraries have exceptions of their own beside `Exception`, such as the panics of Rust code.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
-    return not isinstance(error, Exception)
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
+def unknown_port(port: object) -> NotAStageResult:
+    """Give the error of a record that a plugin sent to a port that it did not declare."""
+    return NotAStageResult(f"a record for the port `{port}`", "one of the ports that it declares")
 
 
 def as_record_error(error: BaseException, node: str, attempt: int = 1) -> RecordError:

@@ -8,7 +8,7 @@ what is set.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio import CancelScope
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dagflow.record import Record
 
     Call = Callable[[Record], Awaitable[Any]]
+
+
+_MOST_DOUBLINGS: Final = 64  # more than any `max_backoff` needs; a float holds a thousand
 
 
 class TicketCancelled(FlowSignal):
@@ -92,19 +95,26 @@ class Guard:
     async def _attempts(self, record: Record, call: Call) -> Any:
         attempt = 1
         while True:
+            # No name may hold the error that is raised: this frame is in its traceback, and each would
+            # keep the other, with the record, until the next garbage collection.
             try:
                 return await self._attempt(record, call)
             except Exception as caught:
-                error = as_record_error(caught, self._name, attempt)
-            if attempt >= self._retry.attempts or not error.retryable:
-                raise error
+                if attempt >= self._retry.attempts or not is_retryable(caught):
+                    raise as_record_error(caught, self._name, attempt)  # noqa: B904 (it has its cause)
+                pause_s = backoff_s(self._retry, attempt, caught)
             self._on_retry()
-            await anyio.sleep(backoff_s(self._retry, attempt, error))
+            await anyio.sleep(pause_s)
             attempt += 1
 
     async def _attempt(self, record: Record, call: Call) -> Any:
         work = record.copy() if self._keeps_original else record
         return await self.timed(lambda: call(work))
+
+
+def is_retryable(error: Exception) -> bool:
+    """Whether another attempt may cure it."""
+    return isinstance(error, RecordError) and error.retryable
 
 
 def backoff_s(retry: RetryPlan, attempt: int, error: RecordError) -> float:
@@ -113,6 +123,6 @@ def backoff_s(retry: RetryPlan, attempt: int, error: RecordError) -> float:
     Full jitter draws evenly from zero to the exponential bound ("Exponential Backoff And
     Jitter", AWS Architecture Blog, 2015).
     """
-    bound = min(retry.max_backoff_s, retry.backoff_s * 2 ** (attempt - 1))
+    bound = min(retry.max_backoff_s, retry.backoff_s * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
     drawn = random.uniform(0, bound)
     return max(drawn, error.retry_after or 0.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from anyio import CancelScope
 
+from dagflow.engine.faults import is_interruption
 from dagflow.errors import OpenFailed, describe
 
 if TYPE_CHECKING:
@@ -27,9 +27,12 @@ async def open_plugins(wiring: Wiring) -> None:
         OpenFailed: one of them raised; those after it were not opened.
     """
     for plugin, context in wiring.plugins:
+        wiring.opened += 1
         try:
             await plugin.open(context)
-        except Exception as error:
+        except BaseException as error:
+            if is_interruption(error):
+                raise
             raise OpenFailed(context.name, error) from error
 
 
@@ -47,19 +50,18 @@ async def flush_sinks(wiring: Wiring, timeout_s: float) -> list[str]:
 
 
 async def close_plugins(wiring: Wiring, log: Any) -> None:
-    """Close all plugins, nodes before the workers they use, whatever any of them does."""
+    """Close all plugins that were opened, nodes before the workers they use, whatever any of them does."""
     faults: list[str] = []
 
     async def close(plugin: Plugin, context: Context) -> None:
         await _bounded(plugin.close, "close", context.name, CLOSE_TIMEOUT_S, faults)
 
-    opened = list(reversed(wiring.plugins))
-    nodes = len(wiring.sources) + len(wiring.nodes)
-    with CancelScope(shield=True):
-        for group in (opened[:nodes], opened[nodes:]):
-            async with anyio.create_task_group() as tasks:
-                for plugin, context in group:
-                    tasks.start_soon(close, plugin, context)
+    opened = wiring.plugins[: wiring.opened]
+    workers = len(wiring.plugins) - len(wiring.sources) - len(wiring.nodes)
+    for group in (opened[workers:], opened[:workers]):
+        async with anyio.create_task_group() as tasks:
+            for plugin, context in reversed(group):
+                tasks.start_soon(close, plugin, context)
     for fault in faults:
         log.warning("plugin did not close", error=fault)
 
@@ -70,7 +72,9 @@ async def _bounded(
     with anyio.move_on_after(timeout_s) as scope:
         try:
             await work()
-        except Exception as error:
+        except BaseException as error:
+            if is_interruption(error):
+                raise
             faults.append(f"`{name}` failed in `{what}`: {describe(error)}")
     if scope.cancelled_caught:
         faults.append(f"`{name}` did not return from `{what}` within {timeout_s:g} s")

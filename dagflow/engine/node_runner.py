@@ -10,14 +10,16 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from dagflow.channel.inlet import build_inlet
-from dagflow.engine.faults import as_record_error
+from dagflow.completion import await_live
+from dagflow.engine.ending import end_branch
+from dagflow.engine.faults import as_record_error, unknown_port
 from dagflow.engine.guard import Guard, TicketCancelled
-from dagflow.errors import DeadlinePassed, NotAStageResult, RecordError
-from dagflow.record import Outcome, Record
+from dagflow.errors import DeadlinePassed, RecordError
+from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from anyio import CancelScope
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from dagflow.engine.outlet import Outlet
     from dagflow.graph.plan import NodePlan
     from dagflow.plugin import Sink, Stage
+    from dagflow.record import Record
 
 
 class NodeRunner:
@@ -34,8 +37,10 @@ class NodeRunner:
 
     Attributes:
         latency: how long the plugin took for each record, retries included.
-        failed, expired, cancelled: records that ended here; `retried` counts attempts beyond the first.
+        failed, expired, cancelled: branches that ended here; `retried` counts attempts beyond the first.
+        undone: records for which the plugin raised, or gave no result.
         receivers: the doorbell that idle slots wait at.
+        takes_live: whether completions may still be live when they get here.
         live_slots, idle_slots: loops that run, and those of them that wait for a record.
         stragglers: scopes of slots that wait for an abandoned thread.
         position: what a sink's `flush` returned.
@@ -51,6 +56,7 @@ class NodeRunner:
         faults: Faults,
         unfinished: Unfinished,
         clock: Callable[[], float],
+        takes_live: bool,
     ) -> None:
         self.plan = plan
         self.plugin = plugin
@@ -60,9 +66,10 @@ class NodeRunner:
         self.outlets = outlets
         self.faults = faults
         self.unfinished = unfinished
+        self.takes_live = takes_live
         self.guard = Guard(plan, clock, self._on_retry)
         self.latency = Histogram()
-        self.failed = self.expired = self.cancelled = self.retried = 0
+        self.failed = self.expired = self.cancelled = self.retried = self.undone = 0
         self.idle_slots = 0
         self.live_slots = 0
         self.position: Any = None
@@ -88,8 +95,7 @@ class NodeRunner:
     @property
     def forward(self) -> Channel | None:
         """The one channel to which every record goes that the stage returns; None if it isn't so simple."""
-        main = self.outlets.get(None)
-        return None if main is None or self.plan.ports else main.direct
+        return None if self.plan.kind == "sink" or self.plan.ports else self.outlets[None].direct
 
     @property
     def busy(self) -> int:
@@ -99,25 +105,14 @@ class NodeRunner:
     @property
     def done(self) -> int:
         """How many records the plugin processed without an error."""
-        return self.latency.count - self.failed - self.expired - self.cancelled
-
-    async def pass_on(self, result: Any, origin: Record) -> None:
-        """Send what a stage returned for `origin` to where it belongs."""
-        if isinstance(result, Record):
-            await self.dispatch(inherit(result, origin))
-        elif result is None or self.plan.kind == "sink":
-            origin.ticket.end(self.none_outcome)
-        elif isinstance(result, str | bytes | dict) or not hasattr(result, "__iter__"):
-            await self.fail(origin, NotAStageResult(result))
-        else:
-            await self._pass_on_parts(result, origin)
+        return self.latency.count - self.undone
 
     async def dispatch(self, record: Record) -> None:
         """Send one record to the outlet that its port names."""
         port, record.port = record.port, None
         outlet = self.outlets.get(port)
         if outlet is None:
-            await self.fail(record, NotAStageResult(f"a record for the port {port!r}"))
+            await self.fail(record, unknown_port(port))
             return
         await outlet.send(record)
 
@@ -125,10 +120,10 @@ class NodeRunner:
         """Let a record end that the plugin could not process, or send it to the error port."""
         if isinstance(caught, TicketCancelled):
             self.cancelled += 1
-            record.ticket.end(Outcome.CANCELLED)
+            end_branch(record, Outcome.CANCELLED)
         elif isinstance(caught, DeadlinePassed):
             self.expired += 1
-            record.ticket.end(Outcome.EXPIRED, caught)
+            end_branch(record, Outcome.EXPIRED, caught)
         else:
             await self._fail(record, as_record_error(caught, self.plan.name))
 
@@ -137,13 +132,13 @@ class NodeRunner:
         self.failed += 1
         error = as_record_error(error, self.plan.name)
         self.faults.note(record, error)
-        record.ticket.end(Outcome.FAILED, error)
+        end_branch(record, Outcome.FAILED, error)
 
     def end_unfinished(self, record: Record) -> None:
         """End a branch that a forced stop found in a slot's hand."""
         self.cancelled += 1
         self.unfinished.note(record, self.plan.name)
-        record.ticket.end(Outcome.CANCELLED)
+        end_branch(record, Outcome.CANCELLED)
 
     def release_stragglers(self) -> None:
         """Let slots go that only wait for an abandoned thread, once nothing will come for them."""
@@ -155,53 +150,21 @@ class NodeRunner:
         if self.plan.on_error != "port":
             self.end_failed(record, error)
             return
+        record["error"] = error.as_field()
+        if not self.outlets["error"].takes(record):
+            self.end_failed(record, error)
+            return
         self.failed += 1
         self.faults.note(record, error)
-        record["error"] = error.as_field()
+        await self._send_to_error_port(record)
+
+    async def _send_to_error_port(self, record: Record) -> None:
+        try:
+            await await_live(record.values())  # behind an error port nobody forwards chunks
+        except BaseException:
+            self.end_unfinished(record)
+            raise
         await self.outlets["error"].send(record)
-
-    async def _pass_on_parts(self, result: Iterable[Any], origin: Record) -> None:
-        try:
-            parts = list(result)
-        except Exception as error:
-            await self.fail(origin, error)
-            return
-        if not parts:
-            origin.ticket.end(Outcome.FILTERED)
-            return
-        origin.ticket.split(len(parts) - 1)
-        await self._send_parts(parts, origin)
-
-    async def _send_parts(self, parts: list[Record], origin: Record) -> None:
-        sent = 0
-        try:
-            for index, part in enumerate(parts):
-                sent += 1
-                await self.dispatch_part(part, origin, index)
-        finally:
-            for _ in parts[sent:]:
-                self.end_unfinished(origin)
-
-    async def dispatch_part(self, part: Any, origin: Record, index: int) -> None:
-        """Send one of several records on, named after the one they were made of: `id/0`, `id/1`, ..."""
-        if not isinstance(part, Record):
-            await self.fail(origin.copy(), NotAStageResult(part))
-            return
-        if part.ticket is None:
-            part.id = f"{origin.id}/{index}"
-        await self.dispatch(inherit(part, origin))
 
     def _on_retry(self) -> None:
         self.retried += 1
-
-
-def inherit(result: Record, origin: Record) -> Record:
-    """Give a stage's record the ticket of the one it was made of, and what the stage left open."""
-    if result.ticket is None:
-        result.ticket = origin.ticket
-        result.id = result.id or origin.id
-        result.session = origin.session if result.session is None else result.session
-        result.priority = result.priority or origin.priority
-        result.deadline = origin.deadline if result.deadline is None else result.deadline
-        result.meta = result.meta or origin.meta
-    return result

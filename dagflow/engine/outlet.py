@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagflow.engine.ending import end_branch
 from dagflow.errors import ExpressionError, RecordError, Unmatched
 from dagflow.record import Outcome
 
@@ -83,6 +84,13 @@ class Outlet:
         self._on_failed = on_failed
         self.direct = branches[0].channel if len(branches) == 1 and branches[0].is_plain else None
 
+    def takes(self, record: Record) -> bool:
+        """Whether a regular edge takes the record; one whose condition breaks does not."""
+        try:
+            return any(branch.matches(record) for branch in self._branches if not branch.is_shadow)
+        except ExpressionError:
+            return False
+
     async def send(self, record: Record) -> None:
         """Send the record over each edge whose condition holds, or over the first one."""
         if self.direct is not None:
@@ -115,7 +123,7 @@ class Outlet:
 
     def _end_unmatched(self, record: Record) -> None:
         if self._unmatched == "filter":
-            record.ticket.end(Outcome.FILTERED)
+            end_branch(record, Outcome.FILTERED)
         else:
             self._on_failed(record, Unmatched())
 
@@ -129,4 +137,4 @@ async def _send_each(pairs: list[tuple[Channel, Record]]) -> None:
             await channel.send(record)
     finally:
         for _, record in pairs[sent:]:
-            record.ticket.end(Outcome.CANCELLED)
+            end_branch(record, Outcome.CANCELLED)

@@ -44,7 +44,7 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
         "nodes": nodes,
         "edges": {name: _edge_row(channel, wiring.shadows.get(name)) for name, channel in wiring.channels.items()},
         "sources": {
-            name: {"ended": runner.ended, "progress": runner.plugin.progress()}
+            name: {"ended": runner.ended, "progress": runner.progress}
             for name, runner in reversed(wiring.sources.items())
         },
         "errors": wiring.faults.as_list(),

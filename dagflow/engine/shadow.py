@@ -37,7 +37,7 @@ class ShadowBook:
         """Count how the branch ended."""
         self.live.remove(ticket)
         self.outcomes[outcome] += 1
-        ticket.record.ticket = None
+        ticket.let_go()
 
     def on_split(self, ticket: Ticket, count: int) -> None:
         """Nothing waits for room here; the edge's capacity bounds these records."""
@@ -48,4 +48,4 @@ class ShadowBook:
 
     def on_answer(self, ticket: Ticket, answer: Record) -> None:
         """Nobody waits for the answer of a best-effort branch, nor reads its stream."""
-        abandon_live(answer)
+        abandon_live(answer.values())

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope
 
+from dagflow.completion import abandon_dropped
 from dagflow.engine.faults import is_interruption
+from dagflow.engine.results import SLICE, pass_on, pass_on_yielded
 from dagflow.engine.thread import ThreadCall
 from dagflow.errors import EndOfStream, WouldBlock
-from dagflow.record import Outcome
+from dagflow.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dagflow.engine.node_runner import NodeRunner
-    from dagflow.record import Record
-
-# Records that a slot processes without yielding. With five microseconds a record this keeps
-# every other task waiting for less than a millisecond.
-SLICE: Final = 128
 
 _HANDED_ON: Final = object()  # the result of a generator, whose records have gone their ways
 _END: Final = object()
@@ -41,7 +39,7 @@ class Slot:
         self._node = node
         self._thread = ThreadCall(node.call) if node.is_plain_function else None
         self._call = self._thread or node.call
-        self._guarded = cancellable or node.guard.is_needed or node.is_generator
+        self._guarded = cancellable or node.guard.is_needed or node.is_generator or node.takes_live
 
     async def run(self) -> None:
         """Process records until none will come."""
@@ -81,6 +79,7 @@ class Slot:
                     result = await call(record)
             except BaseException as error:
                 observe(perf_counter_ns() - start)
+                node.undone += 1
                 if is_interruption(error):
                     node.end_unfinished(record)
                     raise
@@ -88,7 +87,7 @@ class Slot:
                 await self._wait_for_thread()
                 continue
             observe(perf_counter_ns() - start)
-            if result is record and forward is not None:
+            if result is record and forward is not None and record.port is None:
                 try:
                     forward.send_nowait(record)
                 except WouldBlock:
@@ -96,7 +95,7 @@ class Slot:
             elif result is None:
                 record.ticket.end(none_outcome)
             elif result is not _HANDED_ON:
-                await node.pass_on(result, record)
+                await pass_on(node, result, record)
 
     async def _wait_for_record(self) -> None:
         self._node.idle_slots += 1
@@ -120,8 +119,18 @@ class Slot:
     @property
     def _guarded_call(self) -> Callable[[Record], Awaitable[Any]]:
         if self._node.is_generator:
-            return self._generate
-        return self._write if self._node.plan.kind == "sink" else self._attempt
+            call = self._generate
+        else:
+            call = self._write if self._node.plan.kind == "sink" else self._attempt
+        return partial(self._read_live, call) if self._node.takes_live else call
+
+    async def _read_live(self, call: Callable[[Record], Awaitable[Any]], record: Record) -> Any:
+        """Call the plugin with a record whose completion may be live: nobody reads what goes no further."""
+        result = await call(record)
+        if result is not _HANDED_ON:
+            onward = result if isinstance(result, Record) else record.ticket.answer or {}
+            abandon_dropped(record.values(), onward.values())
+        return result
 
     async def _attempt(self, record: Record) -> Any:
         return await self._node.guard.run(record, self._call)
@@ -147,6 +156,8 @@ class Slot:
             return await guard.timed(lambda: anext(generator, _END), perf_counter() - started)
 
         part = await guard.run(record, begin)
+        if part is _END:
+            return None
         count = 0
         async with aclosing(generator):
             while part is not _END:
@@ -154,11 +165,10 @@ class Slot:
                     ticket.split(1)
                 else:
                     ticket.fork(1)
-                await node.dispatch_part(part, record, count)
+                await pass_on_yielded(node, part, record, count)
                 count += 1
+                if not count % SLICE:
+                    await asyncio.sleep(0)
                 part = await guard.within_life(record, proceed)
-        if count:
-            ticket.release()
-        else:
-            ticket.end(Outcome.FILTERED)
+        ticket.release()
         return _HANDED_ON

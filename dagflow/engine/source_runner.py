@@ -1,4 +1,4 @@
-"""SourceRunner: one source at work. Accepts its records, and tells it their outcomes.
+"""SourceRunner: one source at work. Accepts its records, and owns their tickets.
 
 Not asking for the next record is the only back-pressure a source knows. A record that was
 accepted is handed on even while the source is being stopped.
@@ -7,27 +7,26 @@ accepted is handed on even while the source is being stopped.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope
 
-from dagflow.channel.doorbell import Doorbell
-from dagflow.engine.faults import as_record_error, is_interruption
-from dagflow.engine.slot import SLICE
-from dagflow.errors import NotAStageResult, WouldBlock, describe
+from dagflow.completion import abandon_live
+from dagflow.engine.faults import as_record_error, is_interruption, unknown_port
+from dagflow.engine.results import SLICE
+from dagflow.engine.telling import Telling
+from dagflow.errors import WouldBlock, describe
 from dagflow.plugin import Source
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from dagflow.engine.book import Book
     from dagflow.engine.faults import Faults
     from dagflow.engine.outlet import Outlet
     from dagflow.graph.plan import NodePlan
-    from dagflow.plugin import Source as SourcePlugin
 
 
 class SourceRunner:
@@ -38,12 +37,13 @@ class SourceRunner:
         taken, failed: records accepted; those that failed here, as no record could be made of them
             or no edge took them.
         error: what `records` raised, if it did.
+        telling: tells the source its outcomes.
     """
 
     def __init__(
         self,
         plan: NodePlan,
-        plugin: SourcePlugin,
+        plugin: Source,
         outlets: Mapping[str | None, Outlet],
         book: Book,
         faults: Faults,
@@ -56,20 +56,23 @@ class SourceRunner:
         self.ended = False
         self.taken = self.failed = 0
         self.error: BaseException | None = None
+        self.telling = Telling(plan.name, plugin, book, log)
         self._book = book
         self._faults = faults
         self._cancel = on_cancel
         self._log = log
         self._scope: CancelScope | None = None
         self._stopped = False
-        self._settles = type(plugin).settle is not Source.settle
-        self._settling: deque[tuple[Awaitable[None], Record]] = deque()
-        self._settling_bell = Doorbell()
-        self._settled_all = False
+        self._settles = False
+        self._knows_progress = True
+        book.sources += 1
 
     async def run(self) -> None:
         """Hand records in until the source ends or is stopped."""
+        self._settles = getattr(self.plugin.settle, "__func__", None) is not Source.settle
         with CancelScope() as self._scope:
+            if self._stopped:
+                return
             try:
                 async with _closing(self.plugin.records()) as records:
                     await self._read(records)
@@ -87,16 +90,23 @@ class SourceRunner:
         if self._scope is not None:
             self._scope.cancel()
 
+    @property
+    def progress(self) -> float | None:
+        """What the source says of its progress; None from the first time on that it cannot be asked."""
+        try:
+            return self.plugin.progress() if self._knows_progress else None
+        except Exception as error:
+            self._knows_progress = False
+            self._log.warning("progress raised", node=self.plan.name, error=describe(error), exc_info=error)
+            return None
+
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket's outcome into the book, and tell the source."""
         self._book.settle(ticket, outcome)
-        record = ticket.record
-        told = self._tell(record, outcome) if self._settles else None
-        if told is None:
-            record.ticket = None  # or the two would keep each other until the next garbage collection
+        if self._settles:
+            self.telling.tell(ticket, outcome)
         else:
-            self._settling.append((told, record))
-            self._settling_bell.ring()
+            ticket.let_go()
 
     def on_split(self, ticket: Ticket, count: int) -> None:
         """Count further records as in flight."""
@@ -107,8 +117,12 @@ class SourceRunner:
         self._cancel(ticket)
 
     def on_answer(self, ticket: Ticket, answer: Record) -> None:
-        """Hand an answer back to the source."""
-        self.plugin.on_answer(ticket.record, answer)
+        """Hand an answer back to the source; it is delivered whatever the source does with it."""
+        try:
+            self.plugin.on_answer(ticket.record, answer)
+        except Exception as error:
+            self._log.error("on_answer raised", node=self.plan.name, error=describe(error), exc_info=error)
+            abandon_live(answer.values())
 
     def end_failed(self, record: Record, error: Exception) -> None:
         """End a record that could not leave the source."""
@@ -117,44 +131,27 @@ class SourceRunner:
         self._faults.note(record, failure)
         record.ticket.end(Outcome.FAILED, failure)
 
-    async def settle_pending(self) -> None:
-        """Await what a `settle` that is a coroutine function returns, in order, until the last record."""
-        while True:
-            while self._settling:
-                told, record = self._settling.popleft()
-                try:
-                    await told
-                except BaseException as error:
-                    if is_interruption(error):
-                        raise
-                    self._on_settle_raised(error)
-                record.ticket = None
-            if self._settled_all:
-                return
-            await self._settling_bell.wait()
-
-    def finish_settling(self) -> None:
-        """Let `settle_pending` return when it has told all outcomes."""
-        self._settled_all = True
-        self._settling_bell.ring()
-
     async def _read(self, records: AsyncIterator[Record]) -> None:
         book, live, limit = self._book, self._book.live, self._book.max_in_flight
-        main = self.outlets.get(None)
-        direct = None if main is None or self.plan.ports else main.direct
+        direct = None if self.plan.ports else self.outlets[None].direct
         send_nowait = None if direct is None else direct.send_nowait
-        cancellable = self.plugin.can_cancel
+        cancellable, shared = self.plugin.can_cancel, book.sources > 1
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
         async for record in records:
+            if shared and not book.has_room:  # while this source was asked, another one took the last place
+                with CancelScope(shield=True):
+                    await book.wait_for_room()
+            if record.ticket is not None:  # the source hands in one object again and again
+                record = record.copy()
             ticket = record.ticket = Ticket(record, self)
             if cancellable:
                 ticket.running = set()
             self.taken += 1
             book.accepted += 1
             live.add(ticket)
-            if send_nowait is None or record.__class__ is UnreadableInput:
+            if send_nowait is None or record.__class__ is not Record or record.port is not None:
                 await self._dispatch(record)
             else:
                 try:
@@ -178,20 +175,10 @@ class SourceRunner:
         port, record.port = record.port, None
         outlet = self.outlets.get(port)
         if outlet is None:
-            self.end_failed(record, NotAStageResult(f"a record for the port {port!r}"))
+            self.end_failed(record, unknown_port(port))
             return
         with CancelScope(shield=True):
             await outlet.send(record)
-
-    def _tell(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:
-        try:
-            return self.plugin.settle(record, outcome)
-        except Exception as error:
-            self._on_settle_raised(error)
-            return None
-
-    def _on_settle_raised(self, error: BaseException) -> None:
-        self._log.error("settle raised", node=self.plan.name, error=describe(error), exc_info=error)
 
 
 @asynccontextmanager

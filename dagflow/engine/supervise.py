@@ -1,17 +1,20 @@
 """Supervise: an engine in a process of its own, with signals and an onlooker.
 
-The first SIGINT or SIGTERM drains, the second cancels.
+The first SIGINT or SIGTERM drains, the second cancels. An onlooker never harms the run.
 """
 
 from __future__ import annotations
 
 import signal
 from importlib.util import find_spec
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from dagflow.engine.engine import Engine
+from dagflow.errors import describe
+from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,14 +39,15 @@ def run_blocking(plan: Plan, onlooker: Onlooker | None = None) -> dict[str, Any]
 
 
 async def run_supervised(plan: Plan, onlooker: Onlooker | None = None) -> dict[str, Any]:
-    """Run a plan on this event loop, in the main thread, with signals handled."""
+    """Run a plan on this event loop; in the main thread, with signals handled."""
     engine = Engine(plan)
     report: dict[str, Any] = {}
     failure: Exception | None = None
     async with anyio.create_task_group() as beside:
-        beside.start_soon(_handle_signals, engine)
+        if current_thread() is main_thread():  # no other thread gets signals
+            beside.start_soon(_handle_signals, engine)
         if onlooker is not None:
-            beside.start_soon(onlooker, engine)
+            beside.start_soon(_look_on, onlooker, engine)
         try:
             report = await engine.run()
         except Exception as error:  # unwrapped below: a task group would wrap it
@@ -62,3 +66,12 @@ async def _handle_signals(engine: Engine) -> None:
                 engine.stop(name)
             else:
                 engine.force(name, exit_code=128 + number)
+                return  # a third one does what it does to any program
+
+
+async def _look_on(onlooker: Onlooker, engine: Engine) -> None:
+    """Let somebody watch: what goes wrong in watching is no matter of the run."""
+    try:
+        await onlooker(engine)
+    except Exception as error:
+        default_logger().warning("the display stopped", error=describe(error))

@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+from collections.abc import Iterator
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
+
+from dagflow.errors import PluginBug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +50,31 @@ class ThreadCall:
         await self.wait_idle()
         idle = self._idle = asyncio.Event()
         loop = asyncio.get_running_loop()
+        # Taken once: by the thread as it begins, or by a caller who gives up before that.
+        turn = Lock()
 
         def work() -> Any:
+            if not turn.acquire(blocking=False):
+                return None
             try:
-                return self._function(record)
+                return self._compute(record)
             finally:
                 if not loop.is_closed():  # the run may have ended without this thread
                     loop.call_soon_threadsafe(idle.set)
 
-        result = await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        try:
+            result = await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        except BaseException:
+            if turn.acquire(blocking=False):
+                idle.set()
+            raise
         # A wrapper around a coroutine function looks like a plain function, and is as good as one.
         return await result if inspect.isawaitable(result) else result
+
+    def _compute(self, record: Record) -> Any:
+        try:
+            result = self._function(record)
+            # What a generator does belongs in the thread, too.
+            return list(result) if isinstance(result, Iterator) and not inspect.isawaitable(result) else result
+        except (KeyboardInterrupt, SystemExit) as error:  # means the program only in its main thread
+            raise PluginBug(error) from error

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dagflow.channel.channel import ABANDONED
 from dagflow.channel.doorbell import Doorbell
 from dagflow.engine.book import Book
+from dagflow.engine.ending import end_branch
 from dagflow.engine.faults import Faults, Unfinished
 from dagflow.engine.node_runner import NodeRunner
 from dagflow.engine.outlet import Branch, Outlet
 from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
-from dagflow.errors import DeadlinePassed
+from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.plugin import ChannelLinks, Context
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Metrics
@@ -35,24 +36,30 @@ class Wiring:
     """Everything of one run.
 
     Attributes:
-        plugins: nodes and workers by name, each with its context, in the order of opening.
+        plugins: workers and nodes, each with its context, in the order of opening.
+        opened: of how many of these `open` was called.
         channels: by the name of their edge.
         shadows: the books of best-effort edges, by the name of the edge.
     """
 
     book: Book
     faults: Faults
-    unfinished: Unfinished = field(default_factory=Unfinished)
+    unfinished: Unfinished
     channels: dict[str, Channel] = field(default_factory=dict)
     shadows: dict[str, ShadowBook] = field(default_factory=dict)
     sources: dict[str, SourceRunner] = field(default_factory=dict)
     nodes: dict[str, NodeRunner] = field(default_factory=dict)
     plugins: list[tuple[Plugin, Context]] = field(default_factory=list)
+    opened: int = 0
     metrics: dict[str, Metrics] = field(default_factory=dict)
 
 
 class Wirer:
-    """Builds a `Wiring`; one use."""
+    """Builds a `Wiring`; one use.
+
+    Raises:
+        OpenFailed: a plugin could not even be constructed.
+    """
 
     def __init__(
         self, plan: Plan, clock: Callable[[], float], log: Any, substitutes: Mapping[str, Source] | None = None
@@ -61,14 +68,15 @@ class Wirer:
         self._clock = clock
         self._log = log
         self._substitutes = substitutes or {}
-        self._wiring = Wiring(Book(plan.max_in_flight), Faults(log))
+        book = Book(plan.max_in_flight)
+        self._wiring = Wiring(book, Faults(log), Unfinished(book.live))
         self._bells = {name: Doorbell() for name in plan.nodes}
         self._workers: dict[str, ModelWorker] = {}
 
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""
         for worker in self._plan.workers.values():
-            plugin = self._workers[worker.name] = worker.cls(worker.options)
+            plugin = self._workers[worker.name] = _built(worker.name, partial(worker.cls, worker.options))
             self._wiring.plugins.append((plugin, self._context(worker.name)))
         for edge in self._plan.edges:
             self._wiring.channels[edge.name] = self._build_channel(edge)
@@ -78,7 +86,7 @@ class Wirer:
 
     def _wire_node(self, node: NodePlan) -> None:
         wiring = self._wiring
-        plugin = self._substitutes.get(node.name) or node.build()
+        plugin = self._substitutes[node.name] if node.name in self._substitutes else _built(node.name, node.build)
         wiring.plugins.append((plugin, self._context(node.name, node)))
         outlets: dict[str | None, Outlet] = {}
         if node.kind == "source":
@@ -87,7 +95,10 @@ class Wirer:
         else:
             channels = [wiring.channels[edge.name] for edge in self._plan.edges_to[node.name]]
             bell = self._bells[node.name]
-            runner = NodeRunner(node, plugin, channels, bell, outlets, wiring.faults, wiring.unfinished, self._clock)
+            live = any(self._plan.nodes[edge.source].live and not edge.port for edge in self._plan.edges_to[node.name])
+            runner = NodeRunner(
+                node, plugin, channels, bell, outlets, wiring.faults, wiring.unfinished, self._clock, live
+            )
             wiring.nodes[node.name] = runner
         outlets.update(self._build_outlets(node, runner.end_failed))
 
@@ -96,7 +107,9 @@ class Wirer:
     ) -> dict[str | None, Outlet]:
         outlets = {}
         edges = self._plan.edges_from[node.name]
-        for port in dict.fromkeys(edge.port for edge in edges):
+        # A declared port has an outlet even if no edge leaves it: its records are unmatched.
+        declared = () if node.kind == "sink" else (None, *node.ports)
+        for port in dict.fromkeys([*declared, *(edge.port for edge in edges)]):
             branches = [
                 Branch(self._wiring.channels[edge.name], self._wiring.shadows.get(edge.name))
                 for edge in edges
@@ -134,4 +147,11 @@ class Wirer:
     def _on_lost(self, edge: str, record: Record, outcome: Outcome, reason: str) -> None:
         if reason == ABANDONED:
             self._wiring.unfinished.note(record, edge)
-        record.ticket.end(outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)
+        end_branch(record, outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)
+
+
+def _built(name: str, build: Callable[[], Any]) -> Any:
+    try:
+        return build()
+    except Exception as error:
+        raise OpenFailed(name, error) from error

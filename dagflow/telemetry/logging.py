@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -39,7 +40,7 @@ def default_logger() -> Any:
     if structlog.is_configured():
         return structlog.get_logger("dagflow")
     return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.PrintLogger(_CurrentStderr()),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -50,13 +51,18 @@ def default_logger() -> Any:
 
 
 class _CurrentStderr:
-    """Standard error as it is when a line is written: a live display may stand in its place for a while."""
+    """Standard error as it is when a line is written: a live display may stand in its place for a while.
 
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+    A line that cannot be written is lost: whoever logs has something else to do.
+    """
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

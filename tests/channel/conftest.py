@@ -19,6 +19,7 @@ class Rig:
     def __init__(self) -> None:
         self.now = 0.0
         self.lost: list[tuple[str, Outcome, str]] = []
+        self.on_lost = lambda: None
 
     def channel(self, **edge: Any) -> Channel:
         """Build a channel of an edge `a -> b` with these settings."""
@@ -31,17 +32,17 @@ class Rig:
         record.ticket = object()
         return record
 
+    def balances(self, channel: Channel) -> bool:
+        """Whether the books of a channel balance."""
+        s = channel.statistics()
+        return s.offered == s.taken + s.shed + s.expired + s.cancelled + s.buffered
+
     def _on_lost(self, record: Record, outcome: Outcome, reason: str) -> None:
         self.lost.append((record.id, outcome, reason))
+        self.on_lost()
 
 
 @pytest.fixture
 def rig() -> Rig:
     """A fresh rig."""
     return Rig()
-
-
-def balances(channel: Channel) -> bool:
-    """Whether the books of a channel balance."""
-    s = channel.statistics()
-    return s.offered == s.taken + s.shed + s.expired + s.cancelled + s.buffered

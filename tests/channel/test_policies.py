@@ -55,6 +55,45 @@ async def test_drop_lowest_keeps_the_older_of_equals(rig):
     assert rest(channel) == ["a", "d"]
 
 
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest", "drop_lowest"])
+@pytest.mark.parametrize("max_bytes", [None, 30, 5])
+async def test_the_books_balance_whenever_somebody_is_told(rig, policy, max_bytes):
+    """Whoever learns of a lost record may look at the channel at that moment."""
+    looked = []
+    channel = rig.channel(capacity=3, when_full=policy, max_bytes=max_bytes)
+    rig.on_lost = lambda: looked.append(rig.balances(channel))
+    fill(rig, channel, TRAFFIC)
+    channel.abandon()
+    assert looked
+    assert all(looked)
+
+
+class Unspeakable:
+    """A value that fails when it is asked for its form."""
+
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+NESTED: list = []
+for _ in range(5000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", Unspeakable(), NESTED, 2**100, {(1, 2): 3}], ids=lambda v: type(v).__name__
+)
+async def test_a_value_without_a_json_form_weighs_something(rig, value):
+    """A channel that bounds bytes takes any record, and its books end where they began."""
+    channel = rig.channel(max_bytes=1000)
+    record = rig.record("a")
+    record["value"] = value
+    channel.send_nowait(record)
+    assert 0 < channel.statistics().buffered_bytes <= 1000
+    assert channel.receive_nowait() is record
+    assert channel.statistics().buffered_bytes == 0
+
+
 async def test_bytes_make_room_by_policy_too(rig):
     """With `max_bytes`, as many old records go as the new one needs."""
     channel = rig.channel(max_bytes=3 * 13, when_full="drop_oldest")

@@ -253,3 +253,16 @@ def test_a_thread_that_never_returns_does_not_keep_the_command(tmp_path):
     done = run(path, environment={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 65
     assert "1 failed" in done.stderr
+
+
+def test_a_reader_of_standard_error_may_leave(tmp_path):
+    """The run is done to its end, and its exit code says how it went."""
+    path = simple(tmp_path, stage='type = "fail"\nrate = 0.5', count=20)
+    running = subprocess.Popen(
+        command(path, "--allow-failures"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    running.stderr.close()
+    lines = running.stdout.read().splitlines()
+    running.stdout.close()
+    assert running.wait(50) == 0
+    assert 0 < len(lines) < 20

@@ -7,8 +7,9 @@ import threading
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
-from rigs import Flow, FunctionStage, ListSink, ListSource, chain, check_balance, check_told_once, records
+from rigs import Flow, FunctionStage, ListSink, ListSource, chain, check_balance, check_told_once, edge_of, records
 
+from dagflow.engine import engine as engine_module
 from dagflow.engine import lifecycle
 from dagflow.errors import OpenFailed
 from dagflow.graph.plan import RetryPlan
@@ -121,6 +122,31 @@ async def test_an_abandoned_thread_does_not_keep_a_finished_run_alive():
     assert flow.outcomes == {"failed": 1}
 
 
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_call_that_is_cancelled_before_its_thread_begins_leaves_the_slot_free(ticks):
+    """However early the cancellation comes, the records behind it pass."""
+    handed = records(3)
+
+    class Cancelling(ListSource):
+        async def records(self):
+            yield handed[0]
+            for _ in range(ticks):
+                await anyio.lowlevel.checkpoint()
+            if handed[0].ticket is not None:
+                handed[0].ticket.cancel()
+            await wait_all_tasks_blocked()
+            for record in handed[1:]:
+                yield record
+
+    source = Cancelling([], can_cancel=True)
+    plugins = {"in": source, "s": FunctionStage(lambda record: record), "out": ListSink()}
+    flow = Flow(plugins, ["in -> s", "s -> out"])
+    with anyio.fail_after(10):
+        report = await flow.run()
+    assert plugins["out"].ids[-2:] == ["1", "2"]
+    check_told_once(source, report)
+
+
 async def test_a_source_cancels_what_is_queued_and_what_is_in_work():
     """Cancelling a ticket ends its record in the channel, and interrupts it in a stage."""
     handed = records(3)
@@ -229,8 +255,6 @@ async def test_a_second_request_cancels_at_once():
 
 async def test_a_forced_end_frees_a_source_that_waits_at_a_full_edge():
     """A record whose source waits to hand it on is cancelled too, and nothing hangs."""
-    from rigs import edge_of
-
     source = ListSource(records(9), finite=False)
     plugins = {"in": source, "s": FunctionStage(hang), "out": ListSink()}
     flow = Flow(plugins, [edge_of("in -> s", capacity=1), "s -> out"], drain_timeout_s=0.01)
@@ -241,7 +265,6 @@ async def test_a_forced_end_frees_a_source_that_waits_at_a_full_edge():
 @pytest.mark.parametrize("way", ["split", "generate", "fan_out"])
 async def test_a_forced_end_finds_branches_that_were_not_sent_yet(way):
     """A node that waits in the middle of sending several branches leaves none of them behind."""
-    from rigs import edge_of
 
     async def split(record):
         return [Record({"part": part}) for part in range(5)]
@@ -328,6 +351,80 @@ async def test_a_flush_that_fails_fails_the_run():
     report = await flow.run()
     assert report["exit_code"] == 1
     assert report["stopped_by"] == "`out` failed in `flush`: OSError: disk full"
+
+
+async def test_a_stop_before_the_source_has_begun_is_obeyed():
+    """A source that would wait for ever is not even asked."""
+
+    class Quiet(ListSource):
+        async def records(self):
+            await anyio.sleep_forever()
+            yield
+
+    engine = Flow({"in": Quiet([], finite=False), "out": ListSink()}, ["in -> out"]).engine()
+
+    async def stop():
+        await engine.started.wait()
+        engine.stop("SIGTERM")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        with anyio.fail_after(10):
+            report = await engine.run()
+    assert report["exit_code"] == 0
+
+
+@pytest.mark.parametrize("moment", ["flush", "close"])
+async def test_a_second_request_cuts_the_end_short_too(moment):
+    """Whoever forces the end need not wait for a plugin that hangs in `flush` or `close`."""
+    hanging = anyio.Event()
+
+    class Hanging(ListSink):
+        async def hang(self):
+            hanging.set()
+            await anyio.sleep_forever()
+
+    sink = Hanging()
+    setattr(sink, moment, sink.hang)
+    engine = Flow({"in": ListSource(records(1)), "out": sink}, ["in -> out"], drain_timeout_s=3600.0).engine()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run)
+        await hanging.wait()
+        engine.stop("SIGINT")
+        with anyio.fail_after(2):  # less than what a plugin may take to close
+            engine.force("SIGINT", exit_code=130)
+            await wait_all_tasks_blocked()
+    assert engine.report()["exit_code"] == 130
+    assert engine.report()["outcomes"]["delivered"] == 1
+
+
+async def test_a_forced_end_does_not_wait_for_a_long_flush(monkeypatch):
+    """A sink is still flushed then, but not for as long as a drain may take."""
+    monkeypatch.setattr(engine_module, "CLOSE_TIMEOUT_S", 0.01)
+
+    class Hanging(ListSink):
+        async def flush(self):
+            await anyio.sleep_forever()
+
+    plugins = {"in": ListSource(records(1)), "s": FunctionStage(hang), "out": Hanging()}
+    engine = Flow(plugins, ["in -> s", "s -> out"], drain_timeout_s=3600.0).engine()
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(10):
+            tasks.start_soon(engine.run)
+            await engine.started.wait()
+            await wait_all_tasks_blocked()
+            engine.force("SIGINT", exit_code=130)
+    assert engine.report()["exit_code"] == 130
+
+
+async def test_a_best_effort_branch_leaves_no_record_unfinished():
+    """A drain that cuts it off says so in the edge's books; the record was delivered."""
+    plugins = {"in": ListSource(records(2), finite=False), "out": ListSink(), "audit": ListSink(hang)}
+    flow = Flow(plugins, ["in -> out", edge_of("in -> audit", best_effort=True)], drain_timeout_s=0.01)
+    report = await live_run(flow, stop_after=lambda: len(plugins["out"].written) == 2)
+    assert report["unfinished"] == []
+    assert report["exit_code"] == 0
+    assert report["edges"]["in -> audit"]["best_effort"]["cancelled"] == 2
 
 
 async def test_a_stop_while_opening_ends_the_run():
