@@ -223,15 +223,18 @@ async def test_a_record_with_odd_attributes_is_refused(chat, attribute):
 
 async def test_a_stream_that_breaks_raises_after_its_chunks(chat):
     """What came is given; then the caller is told how the record ended, and why."""
-    flaky = 'chunk_delay = "1ms"'
-    async with dagflow.open(chat(worker=flaky)) as pipeline:
-        chunks = []
+    async with dagflow.open(chat(worker='chunk_delay = "1ms"')) as pipeline:
+        record = Record({"input": "word " * 10_000, "n": 0}, deadline=time.monotonic() + 0.1)
+        stream = pipeline.stream(record)
+        assert (await anext(stream)).text == "Say"
         with pytest.raises(NotDelivered, match="the record was expired") as caught:
-            record = Record({"input": "word " * 10_000, "n": 0}, deadline=time.monotonic() + 0.1)
-            async for chunk in pipeline.stream(record):
-                chunks.append(chunk.text)
-    assert chunks[0] == "Say"
+            await _read_all(stream)
     assert caught.value.outcome is Outcome.EXPIRED
+
+
+async def _read_all(stream):
+    async for _ in stream:
+        pass
 
 
 async def test_an_answer_without_fields_is_an_answer():
