@@ -1,16 +1,21 @@
 """JSON Schema checks of answers: a thin border around the `jsonschema` library.
 
 The library is imported when the first schema is compiled, as few files use one. Nothing is ever
-fetched: a schema may refer to its own parts only.
+fetched: a schema may refer to its own parts only. Patterns in a schema run as Python's `re` does.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.errors import InvalidOutput
 
+if TYPE_CHECKING:
+    from referencing import Resource
+    from referencing._core import Resolver
+
 _SHOWN: Final = 200  # characters of a finding that a message repeats; it quotes the answer
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class Schema:
@@ -20,19 +25,21 @@ class Schema:
         """Compile the schema.
 
         Raises:
-            ValueError: it is no schema, or it refers to another document.
+            ValueError: it is no schema, is of an unknown draft, or refers to another document.
         """
-        from jsonschema import Draft202012Validator, SchemaError
-        from jsonschema.validators import validator_for
+        from jsonschema import SchemaError
         from referencing import Registry
+        from referencing.jsonschema import specification_with
 
-        validator = validator_for(schema, default=Draft202012Validator)
+        validator = _draft_of(schema)
         try:
             validator.check_schema(schema)
         except SchemaError as error:
             raise ValueError(f"it is no JSON Schema: `{error.json_path}`: {error.message[:_SHOWN]}") from None
-        _check_references(schema, schema)
-        self._validator = validator(schema, registry=Registry())
+        registry = Registry()
+        resource = specification_with(validator.ID_OF(validator.META_SCHEMA)).create_resource(schema)
+        _check_references(resource, registry.resolver_with_root(resource))
+        self._validator = validator(schema, registry=registry)
 
     def check(self, value: Any) -> None:
         """Check one value.
@@ -40,34 +47,40 @@ class Schema:
         Raises:
             InvalidOutput: it is not as the schema says; the message gives the best explanation.
         """
-        if self._validator.is_valid(value):
-            return
         from jsonschema.exceptions import best_match
 
-        finding = best_match(self._validator.iter_errors(value))
-        raise InvalidOutput(f"the answer does not fit its schema: `{finding.json_path}`: {finding.message[:_SHOWN]}")
+        try:
+            finding = best_match(self._validator.iter_errors(value))
+        except (RecursionError, OverflowError) as error:
+            raise InvalidOutput(f"the answer cannot be checked against its schema: {error}") from None
+        if finding is not None:
+            text = finding.message[:_SHOWN]
+            raise InvalidOutput(f"the answer does not fit its schema: `{finding.json_path}`: {text}")
 
 
-def _check_references(part: Any, schema: Any) -> None:
-    if isinstance(part, dict):
-        reference = part.get("$ref")
-        if isinstance(reference, str) and not _resolves(reference, schema):
-            raise ValueError(f"`$ref` must lead to a part of the schema itself (`#/...`), not to `{reference}`")
-        part = list(part.values())
-    if isinstance(part, list):
-        for inner in part:
-            _check_references(inner, schema)
+def _draft_of(schema: Any) -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+
+    declared = schema.get("$schema") if isinstance(schema, dict) else None
+    if not isinstance(declared, str):
+        return Draft202012Validator
+    validator = validator_for(schema, default=None)
+    if validator is None:
+        raise ValueError(f"its `$schema` is no draft of JSON Schema that is known: `{declared}`")
+    return validator
 
 
-def _resolves(reference: str, schema: Any) -> bool:
-    if reference == "#":
-        return True
-    for key in reference.removeprefix("#/").split("/"):
-        key = key.replace("~1", "/").replace("~0", "~")
-        if isinstance(schema, list) and key.isdigit() and int(key) < len(schema):
-            schema = schema[int(key)]
-        elif isinstance(schema, dict) and key in schema:
-            schema = schema[key]
-        else:
-            return False
-    return reference.startswith("#/")
+def _check_references(resource: Resource[Any], resolver: Resolver[Any]) -> None:
+    from referencing.exceptions import Unresolvable
+
+    contents = resource.contents if isinstance(resource.contents, dict) else {}
+    for reference in (contents[key] for key in _REFERENCES if isinstance(contents.get(key), str)):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise ValueError(
+                f"`$ref` must lead to a part of the schema itself (`#/...`), not to `{reference}`"
+            ) from None
+    for part in resource.subresources():
+        _check_references(part, resolver.in_subresource(part))

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-_HEADING: Final = re.compile(r"(#{1,6})\s+(.+?)(?:\s+#+)?\s*")
+_HEADING: Final = re.compile(r"(#{1,6})\s+\S.*")
+_CLOSING: Final = re.compile(r"(?<!\s)\s+#+$")  # `## Title ##`
 _UNDERLINE: Final = re.compile(r"([=\-~^])\1{2,}\s*")
 _FENCE: Final = re.compile(r"\s*(`{3,}|~{3,}).*")
 _LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -54,7 +55,7 @@ class _Block:
     @property
     def title(self) -> str:
         """The words of a heading, without its markup."""
-        line = self.lines[0].strip().strip("#").strip()
+        line = _CLOSING.sub("", self.lines[0].strip()).lstrip("#").strip()
         return re.sub(r"[*`]", "", _LINK.sub(r"\1", line))
 
 
@@ -126,7 +127,7 @@ def _read_blocks(lines: list[str]) -> Iterator[_Block]:
     for number, line in numbered:
         if fence := _FENCE.fullmatch(line):
             block = _read_code(line, fence[1], number, numbered)
-        elif heading := _HEADING.fullmatch(line):
+        elif heading := _HEADING.fullmatch(line.rstrip()):
             block = _Block("heading", [line], number, len(heading[1]))
         elif (underline := _UNDERLINE.fullmatch(line)) and (held is None or len(held.lines) == 1):
             block = held and _Block("heading", held.lines, held.line, "=-~^".index(underline[1]) + 1)

@@ -15,7 +15,7 @@ import msgspec
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from dagflow.errors import InvalidOutput
+from dagflow.errors import ExpressionError, InvalidOutput
 from dagflow.expressions import Template
 from dagflow.options import FilePath, Options
 from dagflow.record import Record
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PiiKind = Literal["email", "iban", "credit_card", "us_ssn", "ipv4", "phone"]
 
-_FENCED: Final = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCED: Final = re.compile(r"```[\w+-]*[ \t]*\n(.*?)```", re.DOTALL)
 
 
 def _table_or_path(value: Any) -> Any:
@@ -120,7 +120,10 @@ class Redact(_Step):
             raise PydanticCustomError(
                 "bad_replacement", "the replacement can use `kind` only, not `{name}`", {"name": unknown[0]}
             )
-        self._replacements = {kind: self.replacement.render(Record({"kind": kind})) for kind in self.kinds}
+        try:
+            self._replacements = {kind: self.replacement.render(Record({"kind": kind})) for kind in self.kinds}
+        except ExpressionError as error:
+            raise PydanticCustomError("bad_replacement", "{reason}", {"reason": str(error)}) from None
         return self
 
     def apply(self, text: str, record: Record) -> str:
@@ -162,6 +165,8 @@ class Json(_Step):
             value = msgspec.json.decode(bare)
         except (msgspec.DecodeError, UnicodeError) as error:
             raise InvalidOutput(f"the answer is not JSON: {error}") from None
+        except RecursionError:
+            raise InvalidOutput("the answer is not JSON: it is nested too deeply") from None
         if self._schema is not None:
             self._schema.check(value)
         record["json"] = value

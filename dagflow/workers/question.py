@@ -15,8 +15,8 @@ from itertools import zip_longest
 from typing import Final
 
 _QUESTION: Final = re.compile(r"^[ \t]*question[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
-_ANSWER: Final = re.compile(r"^[ \t]*answer[ \t]*:?[ \t]*$", re.IGNORECASE | re.MULTILINE)
-_MARKER: Final = re.compile(r"^\[(\d+)\][ \t]*(?:\([^()\n]*\))?", re.MULTILINE)
+_ANSWER: Final = re.compile(r"^[ \t]*answer[ \t]*(?::[ \t]*)?$", re.IGNORECASE | re.MULTILINE)
+_MARKER: Final = re.compile(r"^\[(\d{1,4})\][ \t]*(?:\([^()\n]*\))?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

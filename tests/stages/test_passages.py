@@ -29,6 +29,18 @@ def test_a_heading_alone_makes_no_passage() -> None:
     assert split("") == split("\n \n") == []
 
 
+def test_a_closing_sequence_is_no_part_of_a_heading() -> None:
+    """A `#` that belongs to a word is."""
+    assert [passage.title for passage in split_passages("## In C# ##\n\nText.", "a.md", 100)] == ["In C#"]
+
+
+@pytest.mark.timeout(10)
+def test_a_heading_with_many_blanks_takes_no_time() -> None:
+    """They are looked at once."""
+    (passage,) = split_passages("# a" + " " * 100_000 + "b\n\nText.", "a.md", 100)
+    assert passage.title.endswith("b")
+
+
 def test_underlined_headings_are_headings() -> None:
     """In Markdown and in reStructuredText, with a line above or without."""
     text = "=====\nTitle\n=====\n\nOne.\n\nPart\n----\nTwo.\n\n---\n\nStill two."

@@ -113,7 +113,7 @@ async def test_json_is_read_with_or_without_fences(text: str) -> None:
     assert record["text"] == '{"a": 1}'
 
 
-@pytest.mark.parametrize("text", ["", "hello", '{"a": 1', '{"a": NaN}', '{"a": 1} {"b": 2}'])
+@pytest.mark.parametrize("text", ["", "hello", '{"a": 1', '{"a": NaN}', '{"a": 1} {"b": 2}', "[" * 100_000])
 async def test_what_is_no_json_is_invalid_output(text: str) -> None:
     """Such an answer fails its record."""
     with pytest.raises(InvalidOutput, match="the answer is not JSON: "):
@@ -127,6 +127,42 @@ async def test_json_must_fit_the_schema() -> None:
     with pytest.raises(InvalidOutput) as caught:
         await post(json.dumps({"a": "x" * 10_000}), steps=[{"type": "json", "schema": SCHEMA}])
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.timeout(10)
+async def test_a_fence_that_is_never_closed_takes_no_time() -> None:
+    """Blanks without end are searched once, not once for each of them."""
+    with pytest.raises(InvalidOutput):
+        await post("```json\n" + " " * 300_000, steps=[{"type": "json"}])
+
+
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        ({"$anchor": "top", "properties": {"a": {"$ref": "#top"}}, "type": "object"}, '{"a": {}}', '{"a": 1}'),
+        ({"$ref": "#/$defs/a%20b", "$defs": {"a b": {"type": "string"}}}, '"x"', "1"),
+        ({"const": {"$ref": "http://localhost/"}}, '{"$ref": "http://localhost/"}', "1"),
+        (
+            {"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 3, "exclusiveMinimum": True},
+            "4",
+            "3",
+        ),
+    ],
+)
+async def test_schemas_refer_to_their_parts_by_any_means(schema: dict, right: str, wrong: str) -> None:
+    """By anchor or pointer, in the way of their draft; what looks like a reference in a value is none."""
+    assert "json" in await post(right, steps=[{"type": "json", "schema": schema}])
+    with pytest.raises(InvalidOutput, match="does not fit its schema"):
+        await post(wrong, steps=[{"type": "json", "schema": schema}])
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"), [({"$ref": "#"}, "1"), ({"multipleOf": 0.5}, "1" + "0" * 400)], ids=["endless", "huge"]
+)
+async def test_what_cannot_be_checked_is_invalid_output(schema: dict, text: str) -> None:
+    """It is no bug: the record fails, with a message that fits in a line."""
+    with pytest.raises(InvalidOutput, match="the answer cannot be checked against its schema: "):
+        await post(text, steps=[{"type": "json", "schema": schema}])
 
 
 async def test_the_schema_may_be_a_file(tmp_path: Path) -> None:
@@ -169,6 +205,9 @@ def test_fields() -> None:
         ({"type": "json", "schema": {"type": "objekt"}}, "it is no JSON Schema: `$.type`: 'objekt'"),
         ({"type": "json", "schema": {"$ref": "http://localhost/x.json"}}, "not to `http://localhost/x.json`"),
         ({"type": "json", "schema": {"$ref": "#/$defs/no"}}, "not to `#/$defs/no`"),
+        ({"type": "json", "schema": {"allOf": [{"$dynamicRef": "#no"}]}}, "not to `#no`"),
+        ({"type": "json", "schema": {"$schema": "http://localhost/"}}, "no draft of JSON Schema that is known"),
+        ({"type": "redact", "replacement": "{{ kind.__class__ }}"}, "is unsafe"),
         ({"type": "json", "schema": "missing.json"}, "`missing.json`: No such file or directory"),
         ({"type": "json", "schema": 5}, "expected a JSON Schema as a table, or the path of a JSON file"),
     ],

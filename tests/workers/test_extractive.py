@@ -156,3 +156,22 @@ async def test_it_is_fast_enough_to_run_on_the_event_loop() -> None:
 def test_bad_options() -> None:
     """An answer has a sentence at least."""
     assert complaints(Extractive, sentences=0)[0][0] == "sentences"
+
+
+HOSTILE = {
+    "markers": "[1] a b c d.\n" * 20_000,
+    "brackets": "[" * 100_000,
+    "links": "[a](" * 50_000,
+    "images": "![" * 100_000,
+    "rules": "|a|\n" + "|-" * 100_000 + "x",
+    "heading": "# a" + " " * 100_000 + "b",
+    "answer": "answer" + " " * 100_000 + "x",
+    "number": f"[{'1' * 10_000}] a",
+}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+async def test_no_text_takes_for_ever(text: str) -> None:
+    """Users write parts of prompts: the time grows with the length and no faster."""
+    assert await ask("What is it?", text) == NO_ANSWER

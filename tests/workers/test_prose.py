@@ -19,6 +19,7 @@ def sentences(text: str) -> list[str]:
         ('He said "no." She left.', ['He said "no."', "She left."]),
         ("Use a tool, e.g. Vector. It works.", ["Use a tool, e.g. Vector.", "It works."]),
         ("See fig. 3. Then Section 2. Then go.", ["See fig. 3. Then Section 2. Then go."]),
+        ("It came (cf. Two). E.g. Three. Then four.", ["It came (cf. Two).", "E.g. Three.", "Then four."]),
         ("Version 3.11 is out. `x` is it.", ["Version 3.11 is out.", "`x` is it."]),
         ("It ends. with small letters", ["It ends. with small letters"]),
         ("", []),
@@ -47,7 +48,7 @@ def test_lines_of_a_paragraph_belong_together() -> None:
 
 def test_markup_goes_and_code_stays() -> None:
     """Names with underscores are not emphasis."""
-    text = "**Set** the *key* `when_full` and __init__ of a_b_c in [the guide](guide.md) ![x](y.png)<!-- no -->."
+    text = "**Set** the *key* `when_full` and __init__ of a_b_c in [the guide](guide_(new).md) ![x](y.png)<!-- no -->."
     assert sentences(text) == ["Set the key `when_full` and init of a_b_c in the guide ."]
 
 
