@@ -16,7 +16,7 @@ PACKAGE = ROOT / "dagflow"
 # Imports only go down. A name stands for a module or for all modules of a package.
 FLOORS = [
     ["version", "errors", "units", "words", "record", "live_stream", "completion"],
-    ["expressions", "options", "delays", "plugin", "claims"],
+    ["expressions", "options", "delays", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile"],
     ["telemetry", "channel"],
     ["sources", "stages", "workers", "sinks", "transports"],

@@ -9,6 +9,7 @@ from typing import Final
 
 from dagflow.claims import check_unclaimed
 from dagflow.errors import PluginError
+from dagflow.paths import name_of
 
 # How files begin that are often taken for text.
 _FOREIGN: Final = {
@@ -70,18 +71,11 @@ def check_beginning(content: bytes, name: str) -> None:
 
 
 def name_files(files: list[Path]) -> dict[Path, str]:
-    """Give each file a short name that no other has: its path from the folder that holds them all.
-
-    A name is always text, which the name of a file need not be.
-    """
+    """Give each file a short name that no other has: its path from the folder that holds them all."""
     if str(files[0]) == "-":
         return {files[0]: "stdin"}
     common = os.path.commonpath([file.parent.absolute() for file in files])
-    return {file: _text(os.path.relpath(file.absolute(), common)) for file in files}
-
-
-def _text(name: str) -> str:
-    return os.fsencode(name).decode(errors="replace")
+    return {file: name_of(os.path.relpath(file.absolute(), common)) for file in files}
 
 
 def total_size(files: list[Path]) -> int | None:

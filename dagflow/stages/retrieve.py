@@ -17,7 +17,7 @@ from dagflow.errors import InvalidField, PluginError
 from dagflow.expressions import Template
 from dagflow.options import FilePath, Options
 from dagflow.plugin import Stage
-from dagflow.stages.documents import Document, find_documents, fingerprint
+from dagflow.stages.documents import Document, find_documents, fingerprint, unreadable
 from dagflow.stages.passage_index import FORMAT, PassageIndex, build_index, is_current, is_foreign
 from dagflow.stages.passages import split_passages
 
@@ -56,7 +56,7 @@ class Retrieve(Stage):
 
     async def open(self, context: Context) -> None:
         await super().open(context)
-        self._index = await to_thread.run_sync(self._prepare)
+        self._index = await to_thread.run_sync(self._prepare, abandon_on_cancel=True)
 
     def process(self, record: Record) -> Record:
         record["context"] = self._index.search(self._question(record), self.options.top_k)
@@ -95,11 +95,29 @@ class Retrieve(Stage):
 
     def _passages(self, documents: list[Document]) -> Iterator[Passage]:
         for document in documents:
-            text = document.path.read_text(encoding="utf-8-sig", errors="replace")
-            yield from split_passages(text, document.name, self.options.passage_chars)
+            yield from split_passages(self._read(document), document.name, self.options.passage_chars)
+
+    def _read(self, document: Document) -> str:
+        try:
+            content = document.path.read_bytes()
+        except OSError as error:
+            raise unreadable(error) from error
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            self.context.logger.warning("document is not UTF-8, in part unreadable", document=document.name)
+            return content.decode("utf-8-sig", errors="replace")
 
 
 def _default_path(documents: Path, passage_chars: int) -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(repr((os.path.realpath(documents), passage_chars)).encode()).hexdigest()[:32]
-    return Path(cache, "dagflow", f"passages-{name}.db")
+    return _cache() / "dagflow" / f"passages-{name}.db"
+
+
+def _cache() -> Path:
+    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return given if given.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise PluginError("there is no home folder to keep the index in; set `index` to a path") from None

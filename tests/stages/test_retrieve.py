@@ -6,10 +6,12 @@ import os
 import sqlite3
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from alone import build, complaints, opened
 
 from dagflow.errors import ExpressionError, InvalidField, PluginError
@@ -262,6 +264,57 @@ async def test_nothing_to_read_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a.md").write_text("# Only a heading\n")
     with pytest.raises(PluginError, match=r"the documents under `.*/empty` have no text"):
         await sources("a", tmp_path / "empty")
+
+
+async def test_a_document_that_cannot_be_read_stops_the_start(handbook: Path) -> None:
+    """Left out, it would be missed by nobody."""
+    (handbook / "lost.md").symlink_to(handbook / "nowhere")
+    with pytest.raises(PluginError, match=r"`.*/handbook/lost\.md` can't be read: No such file or directory"):
+        await retrieve({"input": "capacity"}, handbook)
+
+
+async def test_a_pipe_is_no_document(handbook: Path) -> None:
+    """Nobody waits for its writer."""
+    os.mkfifo(handbook / "pipe.md")
+    assert await retrieve({"input": "capacity"}, handbook)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    """What is logged, as dictionaries."""
+    with structlog.testing.capture_logs() as found:
+        yield found
+    structlog.reset_defaults()
+
+
+async def test_a_document_that_is_not_utf_8_is_told(handbook: Path, logs: list[Any]) -> None:
+    """What can be read of it is found."""
+    (handbook / "old.rst").write_bytes(b"Caf\xe9 opening hours.")
+    (passage,) = await retrieve({"input": "opening hours"}, handbook)
+    assert passage["text"] == "Caf\ufffd opening hours."
+    assert [log["document"] for log in logs] == ["old.rst"]
+
+
+async def test_a_name_that_is_no_text(handbook: Path) -> None:
+    """The source is text all the same."""
+    (handbook / "b\udcff.md").write_text("Opening hours.")  # as Python writes the byte 255
+    (passage,) = await retrieve({"input": "opening hours"}, handbook)
+    assert passage["source"] == "b\ufffd.md:1"
+
+
+async def test_the_default_place_of_the_index(handbook: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache that is no absolute path counts as none, and without a home the user has to choose."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    await retrieve({"input": "capacity"}, handbook)
+    assert len(list((tmp_path / "home" / ".cache" / "dagflow").iterdir())) == 1
+    monkeypatch.setattr(Path, "home", _no_home)
+    with pytest.raises(PluginError, match="there is no home folder to keep the index in; set `index`"):
+        await retrieve({"input": "capacity"}, handbook)
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_fields(tmp_path: Path) -> None:
