@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dagflow.chat import last_user_text
 from dagflow.errors import RecordError, WorkerError
 from dagflow.live_stream import LiveStream
 
@@ -235,19 +236,3 @@ async def await_live(values: Iterable[Any]) -> None:
             value.abandon()
             with suppress(RecordError):  # it stands in the completion, for whoever looks
                 await value.wait_ended()
-
-
-def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return the text of the last user message; parts of other kinds than text are left out."""
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            return text_of(message)
-    return ""
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """Return the text of one chat message; parts of other kinds than text are left out."""
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content if part.get("type") == "text")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import Chunk, Completion, Request, Usage, abandon_dropped, await_live, last_user_text
+from dagflow.completion import Chunk, Completion, Request, Usage, abandon_dropped, await_live
 from dagflow.errors import RecordError, StreamCut, WorkerError
 from dagflow.live_stream import LIVE_CAPACITY
 
@@ -235,5 +235,4 @@ def test_the_text_of_a_request() -> None:
     messages = [{"role": "user", "content": "old"}, {"role": "user", "content": parts}, {"role": "assistant"}]
     assert Request(prompt="p", messages=messages).text == "p"
     assert Request(messages=messages).text == "ab"
-    assert last_user_text([{"role": "user"}]) == ""
     assert Usage(1, 2).total_tokens == 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from dagflow.completion import last_user_text
+from dagflow.chat import is_message, last_user_text
 from dagflow.record import NO_META, Record
 from dagflow.units import parse_duration
 
@@ -47,7 +47,7 @@ def fill_from_batch(value: Object, record: Record) -> None:
     if not isinstance(messages, list):
         raise ValueError(f"`body.messages` {_found(messages, 'a list of messages')}")
     for index, message in enumerate(messages):
-        if not _is_message(message):
+        if not is_message(message):
             raise ValueError(f"`body.messages[{index}]` should be an object with `role` and `content`")
     if "model" in body:
         value["model"] = body.pop("model")
@@ -114,16 +114,6 @@ def _meta(value: Object) -> Any:
         del value["meta"]
         value = {**own, **value}
     return value or NO_META
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str) and _is_content(value.get("content"))
-
-
-def _is_content(value: Any) -> bool:
-    # An assistant's message that calls tools has no content.
-    parts = value if isinstance(value, list) else []
-    return value is None or (isinstance(value, str | list) and all(isinstance(part, dict) for part in parts))
 
 
 def _keys(value: Object) -> str:

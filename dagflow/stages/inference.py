@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
+from dagflow.chat import is_message
 from dagflow.completion import Completion, Request
 from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut, WorkerError
 from dagflow.options import Options, WorkerName
@@ -114,7 +115,7 @@ class Inference(Stage):
         return Request(
             messages=_chat(record) if prompt is None else None,
             prompt=prompt,
-            model=record.get("model") or record.meta.get("model"),
+            model=_given(record, "model", str, "the name of a model") or _model_of_line(record),
             parameters={**self.options.parameters, **parameters} if parameters else self.options.parameters,
             session=record.session,
             deadline=record.deadline,
@@ -132,10 +133,17 @@ def _chat(record: Record) -> list[dict[str, Any]]:
     messages = _given(record, "messages", list, expected)
     if messages is None:
         raise InvalidField("prompt", "there, or else `messages`")
-    for message in messages:
-        if not isinstance(message, dict):
-            raise InvalidField("messages", expected, message)
+    for index, message in enumerate(messages):
+        if not is_message(message):
+            raise InvalidField(f"messages[{index}]", "an object with `role` and `content`", message)
     return messages
+
+
+def _model_of_line(record: Record) -> str | None:
+    model = record.meta.get("model")
+    if model is not None and not isinstance(model, str):
+        raise InvalidField("meta.model", "the name of a model", model)
+    return model
 
 
 def _given(record: Record, field: str, kind: type[T], expected: str) -> T | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.completion import Chunk, Completion, Usage, text_of
+from dagflow.chat import text_of
+from dagflow.completion import Chunk, Completion, Usage
 from dagflow.errors import WorkerError
 
 if TYPE_CHECKING:

@@ -113,7 +113,9 @@ async def test_the_request_carries_what_the_record_knows() -> None:
         ({}, "field `prompt` should be there, or else `messages`, but it is missing"),
         ({"prompt": 5}, "field `prompt` should be a text, but it is of type `int`"),
         ({"messages": "hi"}, "field `messages` should be a list of chat messages.* of type `str`"),
-        ({"messages": ["hi"]}, "field `messages` should be a list of chat messages.* of type `str`"),
+        ({"messages": [*CHAT, "hi"]}, r"field `messages\[1\]` should be an object with `role` and `content`.* `str`"),
+        ({"messages": [{"role": "user", "content": 5}]}, r"field `messages\[0\]` should be an object with `role`"),
+        ({"prompt": "p", "model": 5}, "field `model` should be the name of a model, but it is of type `int`"),
         ({"prompt": "p", "parameters": [1]}, "field `parameters` should be a table.* of type `list`"),
     ],
 )
