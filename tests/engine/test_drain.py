@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio
@@ -357,20 +358,16 @@ async def test_a_stop_before_the_source_has_begun_is_obeyed():
     """A source that would wait for ever is not even asked."""
 
     class Quiet(ListSource):
+        async def open(self, context):
+            asyncio.get_running_loop().call_soon(engine.stop, "SIGTERM")
+
         async def records(self):
             await anyio.sleep_forever()
             yield
 
     engine = Flow({"in": Quiet([], finite=False), "out": ListSink()}, ["in -> out"]).engine()
-
-    async def stop():
-        await engine.started.wait()
-        engine.stop("SIGTERM")
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop)
-        with anyio.fail_after(10):
-            report = await engine.run()
+    with anyio.fail_after(10):
+        report = await engine.run()
     assert report["exit_code"] == 0
 
 
@@ -387,13 +384,12 @@ async def test_a_second_request_cuts_the_end_short_too(moment):
     sink = Hanging()
     setattr(sink, moment, sink.hang)
     engine = Flow({"in": ListSource(records(1)), "out": sink}, ["in -> out"], drain_timeout_s=3600.0).engine()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(engine.run)
-        await hanging.wait()
-        engine.stop("SIGINT")
-        with anyio.fail_after(2):  # less than what a plugin may take to close
+    with anyio.fail_after(2):  # less than what a plugin may take to close
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.run)
+            await hanging.wait()
+            engine.stop("SIGINT")
             engine.force("SIGINT", exit_code=130)
-            await wait_all_tasks_blocked()
     assert engine.report()["exit_code"] == 130
     assert engine.report()["outcomes"]["delivered"] == 1
 

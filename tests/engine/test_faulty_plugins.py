@@ -9,6 +9,7 @@ from dataclasses import replace
 import anyio
 import anyio.lowlevel
 import pytest
+import structlog
 from rigs import Flow, FunctionStage, ListSink, ListSource, chain, check_told_once, edge_of, records
 
 from dagflow.engine import engine as engine_module
@@ -255,10 +256,13 @@ async def test_a_settle_that_hangs_is_given_up(monkeypatch):
         async def settle(self, record, outcome):
             await anyio.sleep_forever()
 
+    logged = []
+    log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *entry: logged.append(entry[-1]) or ""])
     flow = Flow({"in": Hanging(records(3)), "out": ListSink()}, ["in -> out"])
     with anyio.fail_after(10):
-        await flow.run()
-    assert flow.outcomes == {"delivered": 3}
+        report = await Engine(flow.plan, log=log).run()
+    assert report["outcomes"]["delivered"] == 3
+    assert logged == [{"event": "the source did not take its outcomes in time", "node": "in", "records": 3}]
 
 
 async def test_settle_may_be_set_on_the_plugin_itself():
