@@ -2,7 +2,8 @@
 
 An undefined name is false in a condition and an error in a template. Both are compiled once,
 when the file is validated, and are usable as pydantic field types; neither can reach anything
-but the fields of the record and its always-readable attributes.
+but the fields of the record and its always-readable attributes. The sandbox is no bound on time and
+memory: what an expression costs is the affair of whoever writes the file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic_core import PydanticCustomError, core_schema
 
 from dagflow.errors import ExpressionError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _LAZY: Final = (Iterator, MappingView, range)
+_LOADING: Final = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
 class _Source:
@@ -67,7 +69,8 @@ class _Source:
 
     def _failure(self, error: Exception) -> ExpressionError:
         shown = " ".join(self.source.split())
-        return ExpressionError(self.what, shown if len(shown) <= 80 else shown[:77] + "...", str(error))
+        reason = str(error) or type(error).__name__
+        return ExpressionError(self.what, shown if len(shown) <= 80 else shown[:77] + "...", reason)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -145,6 +148,9 @@ class Template(_Source):
     code = "bad_template"
 
     def _compile(self) -> Callable[[dict[str, Any]], str]:
+        other = next(self._tree().find_all(_LOADING), None)
+        if other is not None:
+            raise TemplateSyntaxError("a template cannot load another one; `${file:PATH}` can", other.lineno)
         return _environment(StrictUndefined).from_string(self.source).render
 
     def _tree(self) -> nodes.Template:
@@ -174,17 +180,9 @@ def names_of(record: Record) -> dict[str, Any]:
     }
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        # These build strings of any size from a few characters.
-        if isinstance(getattr(obj, "__self__", None), str) and obj.__name__ in {"ljust", "rjust", "center", "zfill"}:
-            raise SecurityError(f"`{obj.__name__}` is not allowed here")
-        return super().call(context, obj, *args, **kwargs)
-
-
 @cache
-def _environment(undefined: type[Any]) -> _Sandbox:
-    environment = _Sandbox(
+def _environment(undefined: type[Any]) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
         undefined=undefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
     )
     environment.filters["tojson"] = lambda value: msgspec.json.encode(value, enc_hook=_as_json).decode()
