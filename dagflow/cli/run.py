@@ -35,19 +35,24 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor the final report.")] = False,
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
-    plan = load_plan(file, overrides or [])
-    from dagflow.cli.report import render_report, write_report
+    from dagflow.cli.report import check_report_path, render_report, write_report
     from dagflow.errors import DagflowError
 
+    if report_path is not None:
+        try:
+            check_report_path(report_path)
+        except DagflowError as error:
+            raise typer.BadParameter(str(error), param_hint="--report") from None
+    plan = load_plan(file, overrides or [])
     try:
         report = _run(plan, quiet)
         if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
             report["exit_code"] = 0
+        if report_path is not None:
+            write_report(report_path, report)
         if not quiet:
             with _readers_may_leave():
                 render_report(report, sys.stderr)
-        if report_path is not None:
-            write_report(report_path, report)
     except DagflowError as error:
         print(f"error[{error.code}]: {error}", file=sys.stderr)
         _leave(EXIT_FAILED)
@@ -76,11 +81,11 @@ def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
-    """Write to a standard error that may be a broken pipe: how the run went stands in the exit code, too."""
+    """Write to a standard error that may take nothing more: how the run went stands in the exit code, too."""
     try:
         yield
         sys.stderr.flush()
-    except BrokenPipeError:
+    except OSError:
         # What is still buffered would fail once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 

@@ -136,11 +136,30 @@ def test_the_report_file_says_what_the_books_say(tmp_path):
     assert {"taken", "done", "failed", "retried", "p50_s", "p99_s"} <= content["nodes"]["work"].keys()
 
 
-def test_a_report_that_cannot_be_written_exits_with_1(tmp_path):
-    """The run is done, but what was asked for is not."""
+def test_a_report_that_cannot_be_written_exits_with_2(tmp_path):
+    """Nobody finds out after a long run: it does not begin."""
     done = run(simple(tmp_path), "--report", tmp_path / "no" / "r.json")
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout) == (2, "")
     assert "can't be written" in done.stderr
+
+
+def test_a_report_that_can_no_more_be_written_exits_with_1(tmp_path):
+    """The run is done, but what was asked for is not."""
+    done = run(simple(tmp_path), "--report", "/dev/full")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 5
+    assert "the report can't be written to `/dev/full`: No space left on device" in done.stderr
+
+
+def test_a_standard_error_that_takes_nothing_does_not_matter(tmp_path):
+    """Data, report and exit code are as ever."""
+    report = tmp_path / "r.json"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(simple(tmp_path), "--report", report), stdout=subprocess.PIPE, stderr=full, timeout=50, check=False
+        )
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 5)
+    assert json.loads(report.read_text())["outcomes"]["delivered"] == 5
 
 
 class Running:
