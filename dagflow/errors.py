@@ -129,13 +129,14 @@ class RecordError(DagflowError):
     """One record could not be processed.
 
     `retryable` says whether another attempt may succeed; `retry_after` is the least wait
-    before it in seconds, where the other side named one. The engine sets `node` and
-    `attempt` where it catches the error.
+    before it in seconds, where the other side named one. `ends_run` says that no later record
+    can fare better. The engine sets `node` and `attempt` where it catches the error.
     """
 
     code = "record"
     retryable: bool = False
     retry_after: float | None = None
+    ends_run: bool = False
     node: str | None = None
     attempt: int = 1
 
@@ -239,8 +240,8 @@ class WriteFailed(RecordError):
     code = "write-failed"
 
     def __init__(self, target: str, error: OSError) -> None:
-        closed = isinstance(error, BrokenPipeError)
-        reason = "whoever read it has closed it" if closed else error.strerror or str(error)
+        self.ends_run = isinstance(error, BrokenPipeError)
+        reason = "whoever read it has closed it" if self.ends_run else error.strerror or str(error)
         super().__init__(f"`{target}` could not be written: {reason}")
 
 

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.source_runner import SourceRunner
+    from dagflow.errors import RecordError
     from dagflow.graph.plan import Plan
     from dagflow.plugin import Source
+    from dagflow.record import Record
 
 
 class Engine:
@@ -57,6 +59,7 @@ class Engine:
         self.clock = clock
         self._log = default_logger() if log is None else log
         self._wiring = Wirer(plan, clock, self._log, substitutes).wire()
+        self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         self._flow: TaskGroup | None = None
         self._opening: anyio.CancelScope | None = None
@@ -149,6 +152,13 @@ class Engine:
             for _ in range(node.plan.concurrency):
                 slots.start_soon(Slot(node, self._cancellable).run)
         self._close_channels(node.plan.name)
+
+    def _give_up(self, record: Record, error: RecordError) -> None:
+        """Drain after a failure that all would share, unless the file provides for it or the branch is best-effort."""
+        counts = record.ticket in self._wiring.book.live and self.plan.nodes[error.node].on_error == "dead_letter"
+        if counts and self.stopped_by is None:
+            self._failures.append(f"`{error.node}`: {describe(error)}")
+            self.stop(f"`{error.node}` failed for good")
 
     def _close_channels(self, name: str) -> None:
         for edge in self.plan.edges_from[name]:

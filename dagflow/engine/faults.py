@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagflow.errors import NotAStageResult, PluginBug, RecordError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from dagflow.record import Record, Ticket
 
@@ -29,13 +29,18 @@ class Fault:
 
 
 class Faults:
-    """Counts failures. Bounded by nodes times codes, since codes come from classes."""
+    """Counts failures. Bounded by nodes times codes, since codes come from classes.
 
-    __slots__ = ("_by_kind", "_log")
+    Attributes:
+        on_final: told of each failure that no later record can escape.
+    """
+
+    __slots__ = ("_by_kind", "_log", "on_final")
 
     def __init__(self, log: Any) -> None:
         self._by_kind: dict[tuple[str, str], Fault] = {}
         self._log = log
+        self.on_final: Callable[[Record, RecordError], None] = lambda record, error: None
 
     def note(self, record: Record, error: RecordError) -> None:
         """Count one failure; the first of its kind is logged, a bug with its traceback."""
@@ -49,6 +54,8 @@ class Faults:
                 "record failed", node=error.node, record=record.id, code=error.code, error=text, exc_info=cause
             )
         fault.count += 1
+        if error.ends_run:
+            self.on_final(record, error)
 
     def as_list(self) -> list[dict[str, Any]]:
         """Give all faults as JSON-like values, most frequent first."""

@@ -285,3 +285,16 @@ def test_a_reader_of_standard_error_may_leave(tmp_path):
     running.stdout.close()
     assert running.wait(50) == 0
     assert 0 < len(lines) < 20
+
+
+def test_a_reader_of_standard_output_may_leave(tmp_path):
+    """As `head` does: the run ends soon, though its source does not, and says why."""
+    path = endless(tmp_path)
+    running = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout.readline()
+    running.stdout.close()
+    errors = running.stderr.read()
+    assert running.wait(50) == 1
+    assert "`stdout` could not be written: whoever read it has closed it" in errors
+    assert "Traceback" not in errors
+    running.stderr.close()
