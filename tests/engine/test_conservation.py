@@ -14,14 +14,15 @@ from rigs import Flow, FunctionStage, ListSink, ListSource, check_balance, edge_
 from dagflow.errors import RecordError, WorkerError
 from dagflow.expressions import Expression
 from dagflow.graph.plan import RetryPlan
-from dagflow.record import Record
+from dagflow.record import Outcome, Record
 
 POLICIES = ["block", "drop_newest", "drop_oldest", "drop_lowest"]
 CONDITIONS = [None, None, None, Expression("priority > 0"), Expression("missing"), Expression("id < 3")]
 
 
 def behaviour(kind: str, dice: random.Random) -> Any:
-    """A stage function of one kind, with its own dice."""
+    """A stage function of one kind, with its own dice and its own memory."""
+    kept: list[Record] = []
 
     async def passing(record):
         return record
@@ -36,12 +37,17 @@ def behaviour(kind: str, dice: random.Random) -> Any:
 
     async def failing(record):
         if dice.random() < 0.3:
-            raise dice.choice([RecordError("no"), WorkerError("unavailable", "later"), ValueError("bug")])
+            raise dice.choice([RecordError("no"), WorkerError("unavailable", "later"), ValueError("bug"), Panic()])
         return record
+
+    async def keeping(record):
+        kept.insert(0, record)
+        del kept[3:]
+        return dice.choice(kept)
 
     async def splitting(record):
         await asyncio.sleep(0)
-        return [Record({"part": part}) for part in range(dice.randrange(4))]
+        return [dice.choice([Record({"part": part}), record, *kept, 0]) for part in range(dice.randrange(4))]
 
     async def replacing(record):
         return Record({"new": True})
@@ -58,10 +64,43 @@ def behaviour(kind: str, dice: random.Random) -> Any:
             await anyio.sleep_forever()
         return record
 
+    def in_thread(record):
+        return dice.choice([record, None, [record, Record()]])
+
     return locals()[kind]
 
 
-KINDS = ["passing", "pausing", "filtering", "failing", "splitting", "replacing", "generating", "hanging"]
+KINDS = [
+    "passing",
+    "pausing",
+    "filtering",
+    "failing",
+    "keeping",
+    "splitting",
+    "replacing",
+    "generating",
+    "hanging",
+    "in_thread",
+]
+
+
+class Panic(BaseException):
+    """What libraries in other languages raise."""
+
+
+class SlowlyTold(ListSource):
+    """A source whose `settle` is awaited, and which looks at the books whenever it is called."""
+
+    report: Any = None
+
+    def settle(self, record: Record, outcome: Outcome) -> Any:
+        """Look, and remember the outcome a moment later."""
+        check_balance(self.report())
+        return self._remember(record, outcome)
+
+    async def _remember(self, record: Record, outcome: Outcome) -> None:
+        await asyncio.sleep(0)
+        super().settle(record, outcome)
 
 
 @st.composite
@@ -77,7 +116,8 @@ def graphs(draw):
             Record({"n": n}, str(n), priority=dice.randrange(3), deadline=dice.choice([None, None, None, 0.0]))
             for n in range(count)
         ]
-        plugins[f"in{index}"] = ListSource(given_records, can_cancel=draw(st.booleans()))
+        source = draw(st.sampled_from([ListSource, SlowlyTold]))
+        plugins[f"in{index}"] = source(given_records, can_cancel=draw(st.booleans()))
     for index in range(draw(st.integers(0, 5))):
         kind = draw(st.sampled_from(KINDS))
         plugins[f"s{index}"] = FunctionStage(behaviour(kind, dice))
@@ -87,10 +127,12 @@ def graphs(draw):
             "retry": RetryPlan(draw(st.integers(1, 3)), 0.0, 0.0),
             "fan_out": draw(st.sampled_from(["all", "first"])),
             "unmatched": draw(st.sampled_from(["fail", "filter"])),
+            "on_error": draw(st.sampled_from(["drop", "drop", "port"])),
         }
     for index in range(draw(st.integers(1, 2))):
         plugins[f"out{index}"] = ListSink(behaviour(draw(st.sampled_from(["passing", "pausing", "failing"])), dice))
     edges = list(_edges(draw, list(plugins), sources))
+    edges += [edge_of(f"{name}.error -> out0") for name, keys in node_settings.items() if keys["on_error"] == "port"]
     limit = draw(st.integers(1, 50))
     return Flow(plugins, edges, node_settings, max_in_flight=limit, drain_timeout_s=draw(st.sampled_from([0.0, 5.0])))
 
@@ -130,6 +172,8 @@ def test_every_record_ends_once(flow, script, stop, forced):
 
 async def _run(flow, script, stop, forced):
     engine = flow.engine()
+    for plugin in flow.plugins.values():
+        plugin.report = engine.report
 
     async def meddle():
         await engine.started.wait()
@@ -155,6 +199,7 @@ async def _run(flow, script, stop, forced):
     check_balance(report)
     assert report["in_flight"] == 0
     assert all(edge["buffered"] == 0 for edge in report["edges"].values())
+    assert all(0 <= node["done"] <= node["taken"] and not node["busy"] for node in report["nodes"].values())
     told = [outcome for name, plugin in flow.plugins.items() if name.startswith("in") for outcome in plugin.settled]
     assert len(told) == report["accepted"]
 

@@ -79,6 +79,21 @@ async def test_a_record_of_an_earlier_call_lends_its_fields():
     assert [fields for _, fields in flow.plugins["out"].written] == [{"n": 0}] * 3
 
 
+async def test_a_record_of_an_earlier_call_goes_where_its_port_says():
+    """Choosing a port for it is choosing where the record at hand goes."""
+    kept = []
+
+    async def route(record):
+        kept.append(record)
+        kept[0].port = "x"
+        return kept[0]
+
+    plugins = {"in": ListSource(records(3)), "s": FunctionStage(route), "x": ListSink(), "out": ListSink()}
+    flow = Flow(plugins, ["in -> s", "s.x -> x", "s -> out"], {"s": {"ports": frozenset({"x"})}})
+    await flow.run()
+    assert plugins["x"].ids == ["0", "1", "2"]
+
+
 async def test_a_stage_may_collect_records_and_send_them_together():
     """The collected ones were filtered; the last one stands for all."""
     kept = []
