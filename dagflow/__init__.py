@@ -12,7 +12,8 @@ from dagflow.version import __version__
 
 if TYPE_CHECKING:
     from dagflow.completion import Chunk, Completion, Request, Usage
-    from dagflow.embed import Pipeline, Result, open, run
+    from dagflow.embed import Pipeline, open, run
+    from dagflow.engine.caller import Result
     from dagflow.errors import ConfigError, DagflowError, PluginError, RecordError, WorkerError
     from dagflow.expressions import Expression, Template
     from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "dagflow.completion": ("Chunk", "Completion", "Request", "Usage"),
-    "dagflow.embed": ("Pipeline", "Result", "open", "run"),
+    "dagflow.embed": ("Pipeline", "open", "run"),
+    "dagflow.engine.caller": ("Result",),
     "dagflow.errors": ("ConfigError", "DagflowError", "PluginError", "RecordError", "WorkerError"),
     "dagflow.expressions": ("Expression", "Template"),
     "dagflow.options": ("Duration", "FilePath", "Options", "Rate", "Secret", "Size", "WorkerName"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -14,6 +15,7 @@ from rigs import Flow, FunctionStage, ListSink, ListSource
 import dagflow
 from dagflow import Chunk, Completion, Outcome, Record
 from dagflow.embed import open_plan
+from dagflow.engine.caller import Submission
 from dagflow.errors import ConfigError, NotDelivered, OpenFailed, PipelineClosed
 
 pytestmark = pytest.mark.anyio
@@ -247,6 +249,46 @@ async def test_an_answer_without_fields_is_an_answer():
     async with open_plan(flow.plan) as pipeline:
         result = await pipeline.submit({"input": "x"})
     assert result.record.id == "the answer"
+
+
+async def test_a_caller_leaves_nothing_behind(chat):
+    """What submissions and results are made of is gone with them, without the garbage collector."""
+    async with dagflow.open(chat("null")) as pipeline:
+        gc.collect()
+        gc.disable()
+        try:
+            for n in range(50):
+                await pipeline.submit({"input": "x", "n": n})
+                async for _ in pipeline.stream({"input": "x", "n": n}):
+                    pass
+            left = sum(isinstance(each, Submission | Record) for each in gc.get_objects())
+        finally:
+            gc.enable()
+    assert left < 5
+
+
+async def test_one_object_may_be_submitted_again_and_again(chat):
+    """Each time is a record of its own; so is a result that goes in once more."""
+    record = Record({"input": "x", "n": 0}, "mine")
+    async with dagflow.open(chat()) as pipeline:
+        results = await asyncio.gather(*(pipeline.submit(record) for _ in range(5)))
+        results.append(await pipeline.submit(results[0].record))
+    assert [result.outcome for result in results] == [Outcome.DELIVERED] * 6
+    assert {result.record.id for result in results} == {"mine"}
+
+
+async def test_nobody_waits_for_a_run_that_broke():
+    """Where the engine itself fails, with what was accepted, callers are told instead of waiting for ever."""
+
+    async def spoil(record):
+        record.deadline = "soon"
+        return record
+
+    flow = Flow({"in": ListSource([]), "s": FunctionStage(spoil), "out": ListSink()}, ["in -> s", "s -> out"])
+    with pytest.raises(ExceptionGroup):
+        async with open_plan(flow.plan) as pipeline:
+            with pytest.raises(PipelineClosed):
+                await asyncio.wait_for(pipeline.submit({"input": "x"}), 10)
 
 
 async def test_a_stream_is_given_whole_where_a_sink_has_read_it():
