@@ -260,15 +260,20 @@ async def test_a_caller_leaves_nothing_behind(chat):
     async with dagflow.open(chat("null")) as pipeline:
         gc.collect()
         gc.disable()
+        before = _records_alive()
         try:
             for n in range(50):
                 await pipeline.submit({"input": "x", "n": n})
                 async for _ in pipeline.stream({"input": "x", "n": n}):
                     pass
-            left = sum(isinstance(each, Submission | Record) for each in gc.get_objects())
+            left = _records_alive() - before
         finally:
             gc.enable()
     assert left < 5
+
+
+def _records_alive():
+    return sum(isinstance(each, Submission | Record) for each in gc.get_objects())
 
 
 async def test_one_object_may_be_submitted_again_and_again(chat):
