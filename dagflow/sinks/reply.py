@@ -20,7 +20,7 @@ class Reply(Sink):
     async def write(self, record: Record) -> None:
         first = record.ticket.reply(record)
         completion = record.get("completion")
-        if isinstance(completion, Completion) and completion.is_live:
+        if isinstance(completion, Completion):
             if not first:
                 completion.abandon()
-            await completion.wait_ended()
+            await completion.wait_ended()  # also one that has broken already: it is not delivered
