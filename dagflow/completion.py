@@ -215,9 +215,9 @@ class Completion:
 
 
 def abandon_live(values: Iterable[Any]) -> None:
-    """Say of every live completion among the values that nobody will read its chunks."""
+    """Say of every live completion among the values that nobody will read its chunks; what has ended stays readable."""
     for value in values:
-        if isinstance(value, Completion):
+        if isinstance(value, Completion) and value.is_live:
             value.abandon()
 
 
