@@ -17,7 +17,7 @@ PACKAGE = ROOT / "dagflow"
 FLOORS = [
     ["version", "errors", "units", "words", "record", "chat", "live_stream", "completion"],
     ["expressions", "options", "delays", "plugin", "claims", "paths"],
-    ["config", "registry", "graph", "compile"],
+    ["config", "registry", "graph", "compile", "redaction"],
     ["telemetry", "channel"],
     ["sources", "stages", "workers", "sinks", "transports"],
     ["engine"],

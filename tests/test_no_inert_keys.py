@@ -18,6 +18,7 @@ from dagflow.config.shape import fields_of
 from dagflow.engine.engine import Engine
 from dagflow.engine.guard import backoff_s
 from dagflow.errors import ConfigError, WorkerError
+from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import configure_logging
 
 SLEEP = 'type = "sleep"\ndelay = "1ms"\n'
@@ -250,7 +251,7 @@ def logged(settings, capsys):
     """What two log lines of different levels look like under the settings."""
     import structlog
 
-    configure_logging(compile_text(text(top=f"[logging]\n{settings}")).logging)
+    configure_logging(compile_text(text(top=f"[logging]\n{settings}")).logging, Redactor())
     try:
         structlog.get_logger().info("quiet")
         structlog.get_logger().error("loud")

@@ -64,9 +64,10 @@ def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
 
     from dagflow.cli.display import Progress, is_interactive
     from dagflow.engine.supervise import run_blocking
+    from dagflow.redaction import Redactor
     from dagflow.telemetry.logging import configure_logging
 
-    configure_logging(plan.logging)
+    configure_logging(plan.logging, Redactor.of(plan))
     # What was imported lives until the end: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()

@@ -19,6 +19,7 @@ from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
 from dagflow.engine.wiring import Wirer
 from dagflow.errors import describe
+from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class Engine:
         self.stopped_by: str | None = None
         self._forced_code: int | None = None
         self.clock = clock
-        self._log = default_logger() if log is None else log
-        self._wiring = Wirer(plan, clock, self._log, substitutes).wire()
+        self._redactor = Redactor.of(plan)
+        self._log = default_logger(self._redactor) if log is None else log
+        with self._redactor.scrubbing():
+            self._wiring = Wirer(plan, clock, self._log, self._redactor, substitutes).wire()
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         self._flow: TaskGroup | None = None
@@ -78,7 +81,8 @@ class Engine:
         try:
             with anyio.CancelScope() as self._opening:
                 if self.stopped_by is None:
-                    await open_plugins(self._wiring)
+                    with self._redactor.scrubbing():
+                        await open_plugins(self._wiring)
                     self.started.set()
             if self.started.is_set():
                 await self._run_flow()
@@ -117,7 +121,7 @@ class Engine:
         """Give the report as of now."""
         report = build_report(self._wiring, self.plan.name, self.clock() - self._started_at)
         failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self._wiring.sources.values() if r.error]
-        report["stopped_by"] = "; ".join(failed + self._failures) or self.stopped_by
+        report["stopped_by"] = self._redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
         report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
         return report
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from dagflow.record import Record, Ticket
+    from dagflow.redaction import Redactor
 
 
 @dataclass(slots=True)
@@ -35,19 +36,25 @@ class Faults:
         on_final: told of each failure that no later record can escape.
     """
 
-    __slots__ = ("_by_kind", "_log", "on_final")
+    __slots__ = ("_by_kind", "_log", "_redactor", "on_final")
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, redactor: Redactor) -> None:
         self._by_kind: dict[tuple[str, str], Fault] = {}
         self._log = log
+        self._redactor = redactor
         self.on_final: Callable[[Record, RecordError], None] = lambda record, error: None
+
+    def clean(self, error: RecordError) -> None:
+        """Take the secrets out of an error, before it is told to anybody or becomes a field."""
+        self._redactor.scrub(error)
 
     def note(self, record: Record, error: RecordError) -> None:
         """Count one failure; the first of its kind is logged, a bug with its traceback."""
+        self.clean(error)
         key = (error.node or "", error.code)
         fault = self._by_kind.get(key)
         if fault is None:
-            text = describe(error)
+            text = self._redactor.redact(describe(error))
             fault = self._by_kind[key] = Fault(key[0], error.code, record.id, text)
             cause = error.__cause__ if isinstance(error, PluginBug) else None
             self._log.warning(

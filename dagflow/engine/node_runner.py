@@ -150,6 +150,7 @@ class NodeRunner:
         if self.plan.on_error != "port":
             self.end_failed(record, error)
             return
+        self.faults.clean(error)
         record["error"] = error.as_field()
         if not self.outlets["error"].takes(record):
             self.end_failed(record, error)

@@ -14,6 +14,7 @@ import anyio
 
 from dagflow.engine.engine import Engine
 from dagflow.errors import describe
+from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
@@ -74,4 +75,4 @@ async def _look_on(onlooker: Onlooker, engine: Engine) -> None:
     try:
         await onlooker(engine)
     except Exception as error:
-        default_logger().warning("the display stopped", error=describe(error))
+        default_logger(Redactor()).warning("the display stopped", error=describe(error))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import EdgePlan, NodePlan, Plan
     from dagflow.plugin import ModelWorker, Plugin, Source
     from dagflow.record import Record, Ticket
+    from dagflow.redaction import Redactor
 
 
 @dataclass(slots=True)
@@ -62,14 +63,19 @@ class Wirer:
     """
 
     def __init__(
-        self, plan: Plan, clock: Callable[[], float], log: Any, substitutes: Mapping[str, Source] | None = None
+        self,
+        plan: Plan,
+        clock: Callable[[], float],
+        log: Any,
+        redactor: Redactor,
+        substitutes: Mapping[str, Source] | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._log = log
         self._substitutes = substitutes or {}
         book = Book(plan.max_in_flight)
-        self._wiring = Wiring(book, Faults(log), Unfinished(book.live))
+        self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live))
         self._bells = {name: Doorbell() for name in plan.nodes}
         self._workers: dict[str, ModelWorker] = {}
 

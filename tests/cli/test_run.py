@@ -261,13 +261,18 @@ class Hang(Stage):
 """
 
 
+def install(folder, name, code, stage):
+    """Install a package with one stage into a folder, which is to be on PYTHONPATH."""
+    (folder / f"{name}.py").write_text(code)
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[dagflow.stages]\n{stage}\n")
+
+
 def test_a_thread_that_never_returns_does_not_keep_the_command(tmp_path):
     """The record times out, the report is given, and the process ends."""
-    (tmp_path / "hanging.py").write_text(HANGING)
-    info = tmp_path / "hanging-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hanging\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[dagflow.stages]\nhang = hanging:Hang\n")
+    install(tmp_path, "hanging", HANGING, "hang = hanging:Hang")
     path = simple(tmp_path, 'type = "hang"\ntimeout = "20ms"', count=1)
     done = run(path, environment={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 65
@@ -298,3 +303,38 @@ def test_a_reader_of_standard_output_may_leave(tmp_path):
     assert "`stdout` could not be written: whoever read it has closed it" in errors
     assert "Traceback" not in errors
     running.stderr.close()
+
+
+LEAKY = """
+from pydantic import SecretStr
+from dagflow import Options, Stage
+
+class Leak(Stage):
+    class Options(Options):
+        key: SecretStr
+
+    async def open(self, context):
+        await super().open(context)
+        context.logger.info("logged in", key=self.options.key.get_secret_value())
+
+    async def process(self, record):
+        key = self.options.key.get_secret_value()
+        try:
+            raise KeyError(key)
+        except KeyError as error:
+            raise ValueError(f"401 with {key}") from error
+"""
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_no_secret_is_told_by_a_run(tmp_path, format):
+    """Neither in logs and tracebacks, nor in the table, nor in the report."""
+    install(tmp_path, "leaky", LEAKY, "leak = leaky:Leak")
+    report = tmp_path / "r.json"
+    path = simple(tmp_path, 'type = "leak"\nkey = "${env:KEY}"')
+    arguments = ("--report", report, "--set", f"logging.format={format}")
+    done = run(path, *arguments, environment={"PYTHONPATH": str(tmp_path), "KEY": "sk-'12\"34"})
+    assert done.returncode == 65
+    assert "401 with **********" in done.stderr
+    assert "ValueError: 401 with **********" in report.read_text()
+    assert "sk-" not in done.stdout + done.stderr + report.read_text()
