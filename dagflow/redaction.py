@@ -17,13 +17,17 @@ from urllib.parse import quote, quote_plus
 from pydantic import BaseModel
 
 from dagflow.config.references import MASK
-from dagflow.errors import DagflowError, describe
+from dagflow.errors import DagflowError, RecordError, describe
 
 if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
 
 _SHORT: Final = 6  # characters; what is shorter may stand within a word by chance
 _LINE: Final = 16  # characters; so long a line of a secret, such as of a key in PEM, tells something by itself
+
+_ARGS, _CAUSE, _CONTEXT = BaseException.args, BaseException.__cause__, BaseException.__context__
+_SUPPRESS: Final = BaseException.__suppress_context__
+_OF_RECORD_ERRORS: Final = ("attempt", "code", "ends_run", "node", "retry_after", "retryable")
 
 
 class Redactor:
@@ -66,7 +70,15 @@ class Redactor:
             The same exception, changed in place; or a stand-in with its traceback, where its text
             is made of something else than its arguments.
         """
-        return error if self._secrets is None else self._scrub(error, {})
+        if self._secrets is None:
+            return error
+        chain = _all_behind(error)
+        clean: dict[int, BaseException] = {}
+        for one in reversed(chain):  # what a group holds comes before the group
+            clean[id(one)] = self._cleaned(one, clean)
+        for one in chain:
+            _link(clean[id(one)], one, clean)
+        return clean[id(error)]
 
     @contextmanager
     def scrubbing(self) -> Iterator[None]:
@@ -77,30 +89,48 @@ class Redactor:
             self.scrub(error)
             raise
 
-    def _scrub(self, error: BaseException, done: dict[int, BaseException]) -> BaseException:
-        if id(error) in done:
-            return done[id(error)]
-        done[id(error)] = error  # for exceptions that came from each other
-        if error.__cause__ is not None:
-            error.__cause__ = self._scrub(error.__cause__, done)
-        if error.__context__ is not None:
-            error.__context__ = self._scrub(error.__context__, done)
+    def _cleaned(self, error: BaseException, clean: Mapping[int, BaseException]) -> BaseException:
         inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        clean = all(self._scrub(one, done) is one for one in inner)
-        error.args = self.redact_values(error.args)
-        if hasattr(error, "__notes__"):
-            error.__notes__ = self.redact_values(error.__notes__)
-        text = describe(error)
-        if not clean or self.redact(text) != text:
-            done[id(error)] = _stand_in(error, self.redact(text))
-        return done[id(error)]
+        try:
+            # Past the class's own `__setattr__`: exceptions may be frozen, and their `args` a property.
+            _ARGS.__set__(error, self.redact_values(_ARGS.__get__(error)))
+            if hasattr(error, "__notes__"):
+                error.__notes__ = self.redact_values(error.__notes__)
+        except Exception:  # arguments that hold themselves, and whatever else a class from elsewhere does
+            return _stand_in(error, self.redact(describe(error)))
+        text = self.redact(describe(error))
+        if text != describe(error) or any(clean[id(one)] is not one for one in inner):
+            return _stand_in(error, text)
+        return error
+
+
+def _all_behind(error: BaseException) -> list[BaseException]:
+    """Give an exception and all that it came from, each once; chains may be long, and closed."""
+    chain = [error]
+    known = {id(error)}
+    for one in chain:
+        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        for other in (one.__cause__, one.__context__, *inner):
+            if other is not None and id(other) not in known:
+                known.add(id(other))
+                chain.append(other)
+    return chain
+
+
+def _link(target: BaseException, origin: BaseException, clean: Mapping[int, BaseException]) -> None:
+    """Let a clean exception come from what `origin` came from."""
+    suppress = origin.__suppress_context__
+    _CAUSE.__set__(target, clean.get(id(origin.__cause__)))
+    _CONTEXT.__set__(target, clean.get(id(origin.__context__)))
+    _SUPPRESS.__set__(target, suppress)
 
 
 def _stand_in(error: BaseException, text: str) -> DagflowError:
-    other = DagflowError(text).with_traceback(error.__traceback__)
-    other.__context__ = error.__context__
-    other.__cause__ = error.__cause__
-    other.__suppress_context__ = error.__suppress_context__
+    if not isinstance(error, RecordError):
+        return DagflowError(text).with_traceback(error.__traceback__)
+    other = RecordError(text).with_traceback(error.__traceback__)
+    for name in _OF_RECORD_ERRORS:
+        setattr(other, name, getattr(error, name))
     return other
 
 

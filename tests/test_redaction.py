@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -85,6 +86,26 @@ class Odd(Exception):
         return f"odd {self.key}"
 
 
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """Lets nobody set an attribute."""
+
+    what: str
+
+
+class Fixed(Exception):
+    """Has a property in the place of its arguments."""
+
+    args = property(lambda self: ())
+
+
+def nested() -> list[Any]:
+    """A list that holds itself."""
+    value: list[Any] = [KEY]
+    value.append(value)
+    return value
+
+
 def noted() -> Exception:
     """An exception with a note."""
     error = ValueError("plain")
@@ -104,6 +125,10 @@ def noted() -> Exception:
         raised(ExceptionGroup("many", [Odd()])),
         raised(noted()),
         Odd(),
+        raised(Frozen(KEY)),
+        raised(ValueError("no"), Frozen(KEY), Frozen(KEY)),
+        raised(Fixed(KEY)),
+        raised(ValueError(nested())),
     ],
 )
 def test_exceptions_are_cleaned_with_all_that_they_came_from(error: BaseException) -> None:
@@ -121,6 +146,32 @@ def test_an_exception_stays_the_same_where_it_can() -> None:
     assert isinstance(other, DagflowError)
     assert str(other) == f"Odd: odd {STARS}"
     assert (other.__traceback__, other.__cause__) == (odd.__traceback__, odd.__cause__)
+
+
+def test_a_record_error_stays_one() -> None:
+    """Whoever asks for its code or whether to try again gets the same answers."""
+
+    class Refused(Odd, RecordError):
+        code, retryable, retry_after, node = "refused", True, 2.0, "s"
+
+    other = Redactor([KEY]).scrub(Refused())
+    assert isinstance(other, RecordError)
+    assert (other.as_field(), other.retryable, other.retry_after) == (
+        {"code": "refused", "message": f"odd {STARS}", "node": "s", "attempt": 1},
+        True,
+        2.0,
+    )
+
+
+def test_an_exception_may_have_come_a_long_way() -> None:
+    """Each of a chain is cleaned, however long it is."""
+    first = last = ValueError("no")
+    for _ in range(5000):
+        last.__context__ = ValueError("no")
+        last = last.__context__
+    last.args = (KEY,)
+    assert Redactor([KEY]).scrub(first) is first
+    assert str(last) == STARS
 
 
 def test_exceptions_that_came_from_each_other() -> None:

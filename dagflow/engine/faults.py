@@ -44,17 +44,17 @@ class Faults:
         self._redactor = redactor
         self.on_final: Callable[[Record, RecordError], None] = lambda record, error: None
 
-    def clean(self, error: RecordError) -> None:
+    def clean(self, error: RecordError) -> RecordError:
         """Take the secrets out of an error, before it is told to anybody or becomes a field."""
-        self._redactor.scrub(error)
+        return self._redactor.scrub(error)
 
-    def note(self, record: Record, error: RecordError) -> None:
-        """Count one failure; the first of its kind is logged, a bug with its traceback."""
-        self.clean(error)
+    def note(self, record: Record, error: RecordError) -> RecordError:
+        """Count one failure and give its error, clean; the first of its kind is logged, a bug with its traceback."""
+        error = self.clean(error)
         key = (error.node or "", error.code)
         fault = self._by_kind.get(key)
         if fault is None:
-            text = self._redactor.redact(describe(error))
+            text = describe(error)
             fault = self._by_kind[key] = Fault(key[0], error.code, record.id, text)
             cause = error.__cause__ if isinstance(error, PluginBug) else None
             self._log.warning(
@@ -63,6 +63,7 @@ class Faults:
         fault.count += 1
         if error.ends_run:
             self.on_final(record, error)
+        return error
 
     def as_list(self) -> list[dict[str, Any]]:
         """Give all faults as JSON-like values, most frequent first."""

@@ -130,8 +130,7 @@ class NodeRunner:
     def end_failed(self, record: Record, error: RecordError) -> None:
         """End a branch as failed here."""
         self.failed += 1
-        error = as_record_error(error, self.plan.name)
-        self.faults.note(record, error)
+        error = self.faults.note(record, as_record_error(error, self.plan.name))
         end_branch(record, Outcome.FAILED, error)
 
     def end_unfinished(self, record: Record) -> None:
@@ -150,7 +149,7 @@ class NodeRunner:
         if self.plan.on_error != "port":
             self.end_failed(record, error)
             return
-        self.faults.clean(error)
+        error = self.faults.clean(error)
         record["error"] = error.as_field()
         if not self.outlets["error"].takes(record):
             self.end_failed(record, error)

@@ -127,8 +127,7 @@ class SourceRunner:
     def end_failed(self, record: Record, error: Exception) -> None:
         """End a record that could not leave the source."""
         self.failed += 1
-        failure = as_record_error(error, self.plan.name)
-        self._faults.note(record, failure)
+        failure = self._faults.note(record, as_record_error(error, self.plan.name))
         record.ticket.end(Outcome.FAILED, failure)
 
     async def _read(self, records: AsyncIterator[Record]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from rigs import Flow, FunctionStage, ListSink, ListSource
 
 from dagflow.engine.engine import Engine
-from dagflow.errors import OpenFailed, PluginBug
+from dagflow.errors import OpenFailed, PluginBug, RecordError
 from dagflow.record import Record
 
 KEY = "sk-123456"
@@ -66,6 +67,44 @@ def test_an_error_port_writes_no_secret_into_a_record() -> None:
     ((_, fields),) = sink.written
     assert fields["error"]["message"] == f"ValueError: no {STARS}"
     assert fields["key"] == KEY
+
+
+class Telling(RecordError):
+    """Makes its text of something else than its arguments."""
+
+    def __str__(self) -> str:
+        return f"no {KEY}"
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """Lets nobody set an attribute."""
+
+    what: str
+
+
+@pytest.mark.parametrize("error", [Telling(), Frozen(KEY)], ids=["telling", "frozen"])
+@pytest.mark.parametrize("on_error", ["dead_letter", "port"])
+def test_odd_exceptions_tell_no_secret_and_end_no_run(error: Exception, on_error: str) -> None:
+    """Neither to the source nor to an error port."""
+    told: list[Any] = []
+
+    def fail(record: Record) -> None:
+        raise error
+
+    source, errors = ListSource([Record({}, "a"), Record({}, "b")]), ListSink()
+    source.settle = lambda record, outcome: told.append(str(record.ticket.error))
+    flow = leaking(
+        {"in": source, "bad": FunctionStage(fail), "out": ListSink(), "err": errors},
+        ["in -> bad", "bad -> out", *(["bad.error -> err"] if on_error == "port" else ["bad -> err"])],
+        {"bad": {"on_error": on_error}},
+    )
+    asyncio.run(flow.run())
+    told += [fields["error"]["message"] for _, fields in errors.written]
+    told += [fault["message"] for fault in flow.report["errors"]]
+    assert flow.report["nodes"]["bad"]["failed"] == 2
+    assert STARS in str(told)
+    assert KEY not in str(told)
 
 
 @pytest.mark.parametrize("method", ["open", "flush"])
