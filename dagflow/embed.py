@@ -137,9 +137,22 @@ async def open_plan(plan: Plan) -> AsyncIterator[Pipeline]:
         started.cancel()
         if engine.stopped_by is None and not run.done():
             engine.force("the program left with an error")
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([run])
+        await _see_to_its_end(engine, run)
     run.result()
+
+
+async def _see_to_its_end(engine: Engine, run: asyncio.Future[Any]) -> None:
+    """Wait for the run, whatever happens: a task that is cancelled meanwhile waits no longer for the drain."""
+    interruption = None
+    with anyio.CancelScope(shield=True):  # from anyio's cancellations, not from those of asyncio
+        while not run.done():
+            try:
+                await asyncio.wait([run])
+            except asyncio.CancelledError as caught:
+                interruption = caught
+                engine.force("the program was cancelled")
+    if interruption is not None:
+        raise interruption
 
 
 def run(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
