@@ -16,6 +16,7 @@ from dagflow import Chunk, Completion, Outcome, Record
 from dagflow.embed import open_plan
 from dagflow.engine.caller import Submission
 from dagflow.errors import ConfigError, NotDelivered, OpenFailed, PipelineClosed, WorkerError
+from dagflow.graph.plan import RetryPlan
 from dagflow.sinks.reply import Reply
 
 pytestmark = pytest.mark.anyio
@@ -175,6 +176,66 @@ async def test_an_error_in_the_block_cancels_and_passes_through(chat):
     with pytest.raises(ZeroDivisionError):
         await program()
     assert (await waiting[0]).outcome is Outcome.CANCELLED
+
+
+async def test_who_is_cancelled_while_the_block_drains_leaves_nothing_running():
+    """The drain is cut short, the plugins are closed, and the cancellation arrives."""
+    writing, draining, closed = asyncio.Event(), asyncio.Event(), []
+
+    async def hang(record):
+        writing.set()
+        await asyncio.Event().wait()
+
+    async def close():
+        closed.append(True)
+
+    sink, told = ListSink(hang), []
+    sink.close = close
+    flow = Flow({"in": ListSource([]), "out": sink}, ["in -> out"], drain_timeout_s=3600.0)
+
+    async def program():
+        async with open_plan(flow.plan) as pipeline:
+            told.append(asyncio.ensure_future(pipeline.submit({})))
+            await writing.wait()
+            asyncio.get_running_loop().call_soon(draining.set)
+
+    task = asyncio.ensure_future(program())
+    await draining.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed == [True]
+    assert (await told[0]).outcome is Outcome.CANCELLED
+
+
+async def test_a_reply_that_is_tried_again_cuts_no_stream():
+    """The second attempt finds its own answer given already."""
+    read = asyncio.Event()
+
+    async def speak(record):
+        completion = record["completion"] = Completion.live()
+        await completion.feed(Chunk("one "))
+        yield record
+        await read.wait()
+        await completion.feed(Chunk("two", "stop"))
+        completion.finish()
+
+    class Impatient(Reply):
+        attempts = 0
+
+        async def write(self, record):
+            self.attempts += 1
+            if self.attempts == 1:
+                record.ticket.reply(record)
+                raise WorkerError("unavailable", "later")
+            asyncio.get_running_loop().call_soon(read.set)
+            await super().write(record)
+
+    settings = {"speak": {"live": True}, "out": {"retry": RetryPlan(2, 0.0, 0.0)}}
+    plugins = {"in": ListSource([]), "speak": FunctionStage(speak), "out": Impatient()}
+    flow = Flow(plugins, ["in -> speak", "speak -> out"], settings)
+    async with open_plan(flow.plan) as pipeline:
+        assert [chunk.text async for chunk in pipeline.stream({})] == ["one ", "two"]
 
 
 async def test_a_wrong_file_and_a_plugin_that_does_not_open_raise(chat, tmp_path):

@@ -18,9 +18,10 @@ class Reply(Sink):
     forwards_live = True
 
     async def write(self, record: Record) -> None:
-        first = record.ticket.reply(record)
+        ticket = record.ticket
+        ticket.reply(record)
         completion = record.get("completion")
         if isinstance(completion, Completion):
-            if not first:
+            if ticket.answer.get("completion") is not completion:  # another attempt may have given this one
                 completion.abandon()
             await completion.wait_ended()  # also one that has broken already: it is not delivered
