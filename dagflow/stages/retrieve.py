@@ -82,6 +82,7 @@ class Retrieve(Stage):
             build_index(path, expected, self._passages(documents))
         index = PassageIndex(path)
         if index.count() == 0:
+            index.close()
             raise PluginError(f"the documents under `{self.options.documents}` have no text")
         return index
 

@@ -16,7 +16,7 @@ from alone import build, complaints, opened
 
 from dagflow.errors import ExpressionError, InvalidField, PluginError
 from dagflow.record import Record
-from dagflow.stages.passage_index import build_query
+from dagflow.stages.passage_index import PassageIndex, build_query
 from dagflow.stages.retrieve import Retrieve
 
 pytestmark = pytest.mark.anyio
@@ -254,8 +254,10 @@ async def test_many_threads_may_ask(handbook: Path) -> None:
     assert {record["context"][0]["source"] for record in records} == {"guide.md#Tickets"}
 
 
-async def test_nothing_to_read_stops_the_start(tmp_path: Path) -> None:
-    """A missing folder, an empty one, and one without text."""
+async def test_nothing_to_read_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing folder, an empty one, and one without text, whose index is closed again."""
+    closed = []
+    monkeypatch.setattr(PassageIndex, "close", lambda index: closed.append(index))
     with pytest.raises(PluginError, match=r"there is no folder or file `.*/missing`"):
         await sources("a", tmp_path / "missing")
     (tmp_path / "empty").mkdir()
@@ -264,6 +266,9 @@ async def test_nothing_to_read_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a.md").write_text("# Only a heading\n")
     with pytest.raises(PluginError, match=r"the documents under `.*/empty` have no text"):
         await sources("a", tmp_path / "empty")
+    assert len(closed) == 1
+    monkeypatch.undo()
+    PassageIndex.close(*closed)
 
 
 async def test_a_document_that_cannot_be_read_stops_the_start(handbook: Path) -> None:
