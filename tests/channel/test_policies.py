@@ -76,7 +76,7 @@ class Unspeakable:
 
 
 NESTED: list = []
-for _ in range(5000):
+for _ in range(200_000):  # deeper than any version of Python follows
     NESTED = [NESTED]
 
 
