@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["source", "stage", "sink"]
 WhenFull = Literal["block", "drop_newest", "drop_oldest", "drop_lowest"]
+Order = Literal["fifo", "priority", "deadline"]
 OnError = Literal["dead_letter", "drop", "port"]
 FanOut = Literal["all", "first"]
 Unmatched = Literal["fail", "filter"]
+Affinity = Literal["session"]
+OnMissing = Literal["fail", "partial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,15 @@ class RetryPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinPlan:
+    """How a node joins the branches of one record that its incoming edges bring."""
+
+    mode: Literal["all", "any"]
+    timeout_s: float = 30.0
+    on_missing: OnMissing = "fail"
+
+
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     """One source, stage or sink.
 
@@ -44,6 +56,8 @@ class NodePlan:
         reads, writes: fields; `writes` is None where the plugin may write anything.
         reads_any: groups of fields, of each of which it reads at least one.
         workers: the workers that the options name.
+        affinity: whether its slots are lanes, so that records of one session keep their order.
+        join: how it joins branches; None if it takes records as they come.
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
     """
 
@@ -58,6 +72,8 @@ class NodePlan:
     on_error: OnError = "dead_letter"
     fan_out: FanOut = "all"
     unmatched: Unmatched = "fail"
+    affinity: Affinity | None = None
+    join: JoinPlan | None = None
     reads: frozenset[str] = frozenset()
     reads_any: tuple[frozenset[str], ...] = ()
     writes: frozenset[str] | None = None
@@ -82,6 +98,9 @@ class EdgePlan:
     when_full: WhenFull = "block"
     block_timeout_s: float | None = None
     max_wait_s: float | None = None
+    order: Order = "fifo"
+    ageing_s: float = 10.0
+    dead_letter: bool = False
     when: Expression | None = None
     best_effort: bool = False
     via: str = "memory"
