@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.expressions import Expression
     from dagflow.plugin import ModelWorker, Node, Transport
+
+AGEING_S: Final = 10.0
+"""The wait that counts as much as one priority more, where an edge does not say, in seconds."""
 
 Kind = Literal["source", "stage", "sink"]
 WhenFull = Literal["block", "drop_newest", "drop_oldest", "drop_lowest"]
@@ -99,7 +102,7 @@ class EdgePlan:
     block_timeout_s: float | None = None
     max_wait_s: float | None = None
     order: Order = "fifo"
-    ageing_s: float = 10.0
+    ageing_s: float = AGEING_S
     dead_letter: bool = False
     when: Expression | None = None
     best_effort: bool = False
@@ -134,6 +137,15 @@ class LoggingPlan:
     format: Literal["console", "json"] = "console"
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLettersPlan:
+    """Where dead letters are kept, and how many."""
+
+    path: Path
+    max_records: int = 100_000
+    max_age_s: float | None = None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A checked pipeline.
@@ -153,6 +165,7 @@ class Plan:
     workers: Mapping[str, WorkerPlan] = field(default_factory=dict)
     transports: Mapping[str, type[Transport]] = field(default_factory=dict)
     logging: LoggingPlan = LoggingPlan()
+    dead_letters: DeadLettersPlan | None = None
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)
