@@ -16,6 +16,9 @@
     │   ├── InvalidField       a field is missing, or is not what its reader needs
     │   ├── InvalidOutput      a completion or field did not have the demanded form
     │   ├── PluginBug          a plugin raised something that is not a RecordError
+    │   ├── JoinIncomplete     a branch that a join needs was lost
+    │   ├── JoinTimeout        a branch that a join needs did not come in time
+    │   ├── JoinSplit          two branches of one record came to one input of a join
     │   ├── NotAStageResult    a plugin gave what is no result, or chose a port that it has not
     │   ├── StreamCut          a live completion was stopped before its end
     │   ├── WriteFailed        a sink could not write to its file or pipe
@@ -225,6 +228,33 @@ class NotAStageResult(RecordError):
         super().__init__(f"the plugin gave {found}; expected {expected}")
 
 
+class JoinIncomplete(RecordError):
+    """A branch that a join needs was lost, and an error port took it; `came` names the edges whose branches came."""
+
+    code = "join-incomplete"
+
+    def __init__(self, came: Sequence[str]) -> None:
+        super().__init__(f"a branch to be joined was lost; only those over {_listed(came)} came")
+
+
+class JoinTimeout(RecordError):
+    """A branch that a join needs did not come within `join_timeout`."""
+
+    code = "join-timeout"
+
+    def __init__(self, timeout_s: float, came: Sequence[str]) -> None:
+        super().__init__(f"within {timeout_s:g} s, only the branches over {_listed(came)} came")
+
+
+class JoinSplit(RecordError):
+    """A stage before the join made several records of one."""
+
+    code = "join-split"
+
+    def __init__(self, edge: str) -> None:
+        super().__init__(f"more than one record came over `{edge}` to be joined; a join takes one over each edge")
+
+
 class StreamCut(RecordError):
     """A live completion was stopped before its end: its record was cancelled, or ran out of time."""
 
@@ -284,6 +314,10 @@ class WouldBlock(FlowSignal):
 
 class EndOfStream(FlowSignal):
     """The channel is closed and empty, or closed for sending."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def describe(error: BaseException) -> str:

@@ -237,8 +237,10 @@ class ChannelLinks:
         on_lost: told of each record that the channel loses: record, outcome, reason.
         clock: seconds, for `max_wait` and deadlines.
         receivers: waiting receivers, shared by all channels that lead to one node.
+        lanes: the doorbell of each lane, where the node has lanes; its channel is a `LaneChannel` then.
     """
 
     on_lost: Callable[[Record, Outcome, str], None]
     clock: Callable[[], float]
     receivers: Any
+    lanes: Sequence[Any] = ()

@@ -137,6 +137,7 @@ class Ticket:
         running: callables that interrupt the work now done for this ticket.
         answer: what a `reply` sink handed back; see `reply`.
         delivered: the record as the first sink took it; noted only if the source can cancel.
+        gatherings: what each join has of it; None until a join has to know of it.
     """
 
     __slots__ = (
@@ -147,6 +148,7 @@ class Ticket:
         "delivered",
         "error",
         "extra",
+        "gatherings",
         "owner",
         "record",
         "running",
@@ -162,6 +164,7 @@ class Ticket:
         self.running: set[Callable[[], object]] | None = None
         self.answer: Record | None = None
         self.delivered: Record | None = None
+        self.gatherings: dict[Any, Any] | None = None
         self._rank = _NOTHING
 
     @property
@@ -202,12 +205,18 @@ class Ticket:
                 raise RuntimeError(f"a branch of record {self.record.id!r} was ended twice")
             self.owner.on_settled(self, _BY_RANK[self._rank])
 
+    def contribute(self, outcome: Outcome, error: RecordError | None = None) -> None:
+        """Let an outcome count for the ticket, as that of a branch that has been or will be released."""
+        self._rank = min(self._rank, _RANK[outcome])
+        if self.error is None:
+            self.error = error
+
     def let_go(self) -> None:
         """Forget the records and the error, once the owner has seen the outcome.
 
         They refer back to the ticket; each would keep the other until the next garbage collection.
         """
-        self.record.ticket = self.answer = self.delivered = self.error = None
+        self.record.ticket = self.answer = self.delivered = self.error = self.gatherings = None
 
     def release(self) -> None:
         """End one branch that contributes no outcome, since others carry on for it."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.fifo import Fifo
+from dagflow.channel.orders import build_order
 from dagflow.channel.policies import POLICIES
 from dagflow.channel.sending import Sending
 from dagflow.channel.statistics import ChannelStatistics, payload_bytes
@@ -60,11 +61,12 @@ class Channel:
         "taken",
     )
 
-    def __init__(self, edge: EdgePlan, links: ChannelLinks) -> None:
+    def __init__(self, edge: EdgePlan, links: ChannelLinks, order: Any = None) -> None:
+        """Build the live form of an edge; `order` holds what waits, as the edge says by default."""
         self.edge = edge
         self._links = links
         self._policy = POLICIES[edge.when_full]
-        self._buffer = Fifo()
+        self._buffer = build_order(edge) if order is None else order
         self._push = self._buffer.push
         self._pop = self._buffer.pop
         self._receivers: Doorbell = links.receivers
@@ -72,7 +74,8 @@ class Channel:
         self._senders: deque[Sending] = deque()
         self._closed = self._abandoned = False
         self._bytes = 0
-        self._checks = edge.max_bytes is not None or edge.max_wait_s is not None
+        # Whether each record is marked on its way in, and looked at on its way out.
+        self._checks = edge.max_bytes is not None or edge.max_wait_s is not None or not isinstance(self._buffer, Fifo)
         self._limit = 0
         self._set_limit()
         self.offered = self.taken = self.expired = self.cancelled = self.max_depth = 0
@@ -222,7 +225,7 @@ class Channel:
         return len(self._buffer) < self.edge.capacity and (most is None or self._bytes + record.size_bytes <= most)
 
     def _put(self, record: Record) -> None:
-        if self.edge.max_wait_s is not None:
+        if self._checks:
             record.queued_at = self._links.clock()
         self._bytes += record.size_bytes
         self._push(record)

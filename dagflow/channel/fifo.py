@@ -1,8 +1,4 @@
-"""Fifo: the order in which a channel hands its records out, here first in, first out.
-
-What a channel asks of any order: `push`, `pop` (IndexError when empty), `len`, iteration from
-the next record to the last, `remove`, and the candidates for shedding.
-"""
+"""Fifo: the order `fifo`: first in, first out."""
 
 from __future__ import annotations
 

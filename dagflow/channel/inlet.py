@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING
 from dagflow.errors import EndOfStream, WouldBlock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dagflow.channel.channel import Channel
-    from dagflow.channel.doorbell import Doorbell
+    from dagflow.channel.lanes import Lane
     from dagflow.record import Record
 
 
 class Inlet:
-    """Several channels that share one doorbell; has the receiving half of `Channel`."""
+    """Several channels that share one doorbell; has the receiving half of `Channel`.
 
-    __slots__ = ("_channels", "_next", "_receivers")
+    Attributes:
+        last: the position of the channel that the last record came from.
+    """
 
-    def __init__(self, channels: list[Channel], receivers: Doorbell) -> None:
+    __slots__ = ("_channels", "last")
+
+    def __init__(self, channels: Sequence[Channel | Lane]) -> None:
         self._channels = channels
-        self._receivers = receivers
-        self._next = 0
+        self.last = -1
 
     @property
     def is_ended(self) -> bool:
@@ -37,7 +42,7 @@ class Inlet:
             WouldBlock: no channel has one now.
             EndOfStream: all channels are closed and empty.
         """
-        channels, first = self._channels, self._next
+        channels, first = self._channels, self.last + 1
         ended = 0
         for turn in range(first, first + len(channels)):
             index = turn % len(channels)
@@ -48,23 +53,11 @@ class Inlet:
             except EndOfStream:
                 ended += 1
                 continue
-            self._next = index + 1
+            self.last = index
             return record
         raise (EndOfStream if ended == len(channels) else WouldBlock)
 
-    async def receive(self) -> Record:
-        """Hand out the next record, waiting for one.
 
-        Raises:
-            EndOfStream: none will come.
-        """
-        while True:
-            try:
-                return self.receive_nowait()
-            except WouldBlock:
-                await self._receivers.wait()
-
-
-def build_inlet(channels: list[Channel], receivers: Doorbell) -> Channel | Inlet:
-    """Give what a node with these incoming channels receives from; a single one needs no inlet."""
-    return channels[0] if len(channels) == 1 else Inlet(channels, receivers)
+def build_inlet(channels: Sequence[Channel | Lane]) -> Channel | Lane | Inlet:
+    """Give what a slot receives from over these channels; a single one needs no inlet."""
+    return channels[0] if len(channels) == 1 else Inlet(channels)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field
 
 from dagflow.expressions import Expression
-from dagflow.options import Duration, Options, Size
+from dagflow.options import Duration, FilePath, Options, Size
 
 NAME_PATTERN: Final = r"[a-z][a-z0-9_-]*"
 
@@ -29,6 +29,12 @@ class EdgeDefaults(Options):
     )
     block_timeout: _Wait | None = Field(None, description="how long a record waits at a full edge before it is shed")
     max_wait: _Wait | None = Field(None, description="a record that waited longer in the edge is shed")
+    order: Literal["fifo", "priority", "deadline"] = Field("fifo", description="which record leaves the edge next")
+    ageing: _Wait | None = Field(
+        None,
+        description='with `order = "priority"`: the wait that counts as much as one priority more; 10s by default',
+    )
+    dead_letter: bool = Field(False, description="whether what the edge sheds is kept as a dead letter")
 
 
 class _Ends(Options):
@@ -81,6 +87,18 @@ class _Working(WorkerTable):
     on_error: Literal["dead_letter", "drop", "port"] = Field(
         "dead_letter", description="what becomes of a record whose last attempt failed"
     )
+    affinity: Literal["session"] | None = Field(
+        None, description="records of one session are worked on one after the other, in their order"
+    )
+    join: Literal["all", "any"] | None = Field(
+        None, description="wait for all branches of a record, or go on with the first; by default each comes by itself"
+    )
+    join_timeout: _Wait | None = Field(
+        None, description="how long a join waits for the other branches of a record; 30s by default"
+    )
+    on_missing: Literal["fail", "partial"] | None = Field(
+        None, description="whether a join fails without a branch that was lost, or goes on; fails by default"
+    )
 
 
 class SourceTable(_Forwarding):
@@ -101,6 +119,14 @@ class DefaultsTable(Options):
     edge: EdgeDefaults = Field(EdgeDefaults(), description="what edges do that do not say otherwise")
 
 
+class DeadLettersTable(Options):
+    """`[dead_letters]`."""
+
+    path: FilePath = Field(description="the database that keeps what failed")
+    max_records: _Count = Field(100_000, description="how many it may hold; intake stops at this mark")
+    max_age: _Wait | None = Field(None, description="older ones are deleted; never, if it is not given")
+
+
 class LoggingTable(Options):
     """`[logging]`."""
 
@@ -108,7 +134,7 @@ class LoggingTable(Options):
     format: Literal["console", "json"] = Field("console", description="lines for people, or one JSON object a line")
 
 
-TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "logging")
+TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "dead_letters", "logging")
 
 NAMED_TABLES: Final[dict[str, type[WorkerTable]]] = {
     "source": SourceTable,

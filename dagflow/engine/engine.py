@@ -140,8 +140,8 @@ class Engine:
                 if self._drain_timer is not None:
                     self._drain_timer.cancel()
                 # Slots and sources are gone; whatever they left behind ends now.
-                for channel in self._wiring.channels.values():
-                    channel.abandon()
+                for queue in (*self._wiring.channels.values(), *self._wiring.joins):
+                    queue.abandon()
                 for runner in self._wiring.sources.values():
                     runner.telling.finish(CLOSE_TIMEOUT_S)
 
@@ -153,8 +153,8 @@ class Engine:
 
     async def _run_node(self, node: NodeRunner) -> None:
         async with anyio.create_task_group() as slots:
-            for _ in range(node.plan.concurrency):
-                slots.start_soon(Slot(node, self._cancellable).run)
+            for intake in node.intakes:
+                slots.start_soon(Slot(node, intake, self._cancellable).run)
         self._close_channels(node.plan.name)
 
     def _give_up(self, record: Record, error: RecordError) -> None:

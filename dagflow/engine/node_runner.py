@@ -9,9 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from dagflow.channel.inlet import build_inlet
 from dagflow.completion import await_live
-from dagflow.engine.ending import end_branch
 from dagflow.engine.faults import as_record_error, unknown_port
 from dagflow.engine.guard import Guard, TicketCancelled
 from dagflow.errors import DeadlinePassed, RecordError
@@ -24,22 +22,26 @@ if TYPE_CHECKING:
     from anyio import CancelScope
 
     from dagflow.channel.channel import Channel
-    from dagflow.channel.doorbell import Doorbell
     from dagflow.engine.faults import Faults, Unfinished
+    from dagflow.engine.intake import Intake
+    from dagflow.engine.join import Join
     from dagflow.engine.outlet import Outlet
+    from dagflow.engine.place import Place
     from dagflow.graph.plan import NodePlan
     from dagflow.plugin import Sink, Stage
     from dagflow.record import Record
 
 
 class NodeRunner:
-    """A stage or a sink, opened, with its inlet and its outlets.
+    """A stage or a sink, opened, with its intakes and its outlets.
 
     Attributes:
+        intakes: one for each slot.
+        join: what the intakes are then; None if the node takes records as they come.
+        place: which joins lie behind it.
         latency: how long the plugin took for each record, retries included.
         failed, expired, cancelled: branches that ended here; `retried` counts attempts beyond the first.
         undone: records for which the plugin raised, or gave no result.
-        receivers: the doorbell that idle slots wait at.
         takes_live: whether completions may still be live when they get here.
         live_slots, idle_slots: loops that run, and those of them that wait for a record.
         stragglers: scopes of slots that wait for an abandoned thread.
@@ -51,8 +53,10 @@ class NodeRunner:
         plan: NodePlan,
         plugin: Stage | Sink,
         channels: list[Channel],
-        receivers: Doorbell,
+        intakes: list[Intake],
+        join: Join | None,
         outlets: Mapping[str | None, Outlet],
+        place: Place,
         faults: Faults,
         unfinished: Unfinished,
         clock: Callable[[], float],
@@ -61,9 +65,10 @@ class NodeRunner:
         self.plan = plan
         self.plugin = plugin
         self.channels = channels
-        self.inlet = build_inlet(channels, receivers)
-        self.receivers = receivers
+        self.intakes = intakes
+        self.join = join
         self.outlets = outlets
+        self.place = place
         self.faults = faults
         self.unfinished = unfinished
         self.takes_live = takes_live
@@ -98,6 +103,11 @@ class NodeRunner:
         return None if self.plan.kind == "sink" or self.plan.ports else self.outlets[None].direct
 
     @property
+    def is_ended(self) -> bool:
+        """Whether nothing waits to be processed and nothing will come."""
+        return all(intake.inlet.is_ended for intake in self.intakes)
+
+    @property
     def busy(self) -> int:
         """How many slots have a record in hand."""
         return self.live_slots - self.idle_slots
@@ -120,10 +130,10 @@ class NodeRunner:
         """Let a record end that the plugin could not process, or send it to the error port."""
         if isinstance(caught, TicketCancelled):
             self.cancelled += 1
-            end_branch(record, Outcome.CANCELLED)
+            self.place.end(record, Outcome.CANCELLED)
         elif isinstance(caught, DeadlinePassed):
             self.expired += 1
-            end_branch(record, Outcome.EXPIRED, caught)
+            self.place.end(record, Outcome.EXPIRED, caught)
         else:
             await self._fail(record, as_record_error(caught, self.plan.name))
 
@@ -131,17 +141,21 @@ class NodeRunner:
         """End a branch as failed here."""
         self.failed += 1
         error = self.faults.note(record, as_record_error(error, self.plan.name))
-        end_branch(record, Outcome.FAILED, error)
+        self.place.end(record, Outcome.FAILED, error)
+
+    def count_expired(self) -> None:
+        """Count a branch whose deadline passed before the plugin saw it."""
+        self.expired += 1
 
     def end_unfinished(self, record: Record) -> None:
         """End a branch that a forced stop found in a slot's hand."""
         self.cancelled += 1
         self.unfinished.note(record, self.plan.name)
-        end_branch(record, Outcome.CANCELLED)
+        self.place.end(record, Outcome.CANCELLED)
 
     def release_stragglers(self) -> None:
         """Let slots go that only wait for an abandoned thread, once nothing will come for them."""
-        if self.inlet.is_ended:
+        if self.is_ended:
             for scope in self.stragglers:
                 scope.cancel()
 

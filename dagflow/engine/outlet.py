@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagflow.engine.ending import end_branch
 from dagflow.errors import ExpressionError, RecordError, Unmatched
 from dagflow.record import Outcome
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dagflow.channel.channel import Channel
+    from dagflow.engine.place import Place
     from dagflow.engine.shadow import ShadowBook
     from dagflow.graph.plan import FanOut
     from dagflow.graph.plan import Unmatched as UnmatchedRule
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 class Branch:
     """One edge that leaves a port: its channel, and the shadow book if it is best-effort."""
 
-    __slots__ = ("_shadow", "_when", "channel")
+    __slots__ = ("_shadow", "_when", "channel", "place")
 
-    def __init__(self, channel: Channel, shadow: ShadowBook | None) -> None:
+    def __init__(self, channel: Channel, place: Place, shadow: ShadowBook | None) -> None:
         self.channel = channel
+        self.place = place
         self._shadow = shadow
         self._when = channel.edge.when
 
@@ -69,20 +70,25 @@ class Outlet:
         direct: the only channel, if every record simply goes there; else None.
     """
 
-    __slots__ = ("_branches", "_fan_out", "_on_failed", "_unmatched", "direct")
+    __slots__ = ("_branches", "_fan_out", "_on_failed", "_place", "_takes_failed", "_unmatched", "direct")
 
     def __init__(
         self,
+        place: Place,
         branches: Sequence[Branch],
+        takes_failed: bool,
         fan_out: FanOut,
         unmatched: UnmatchedRule,
         on_failed: Callable[[Record, RecordError], None],
     ) -> None:
+        self._place = place
         self._branches = branches
+        self._takes_failed = takes_failed
         self._fan_out = fan_out
         self._unmatched = unmatched
         self._on_failed = on_failed
-        self.direct = branches[0].channel if len(branches) == 1 and branches[0].is_plain else None
+        plain = len(branches) == 1 and branches[0].is_plain and branches[0].place.joins == place.joins
+        self.direct = branches[0].channel if plain else None
 
     def takes(self, record: Record) -> bool:
         """Whether a regular edge takes the record; one whose condition breaks does not."""
@@ -103,11 +109,13 @@ class Outlet:
             return
         # All copies are made before the first is sent: a fast receiver may change what it gets.
         heir = next((branch for branch in chosen if not branch.is_shadow), None)
-        copies = [(b.channel, record if b is heir else b.copy(record)) for b in chosen]
+        copies = [(b, record if b is heir else b.copy(record)) for b in chosen]
         if heir is None:
             self._end_unmatched(record)
         else:
-            record.ticket.fork(sum(not b.is_shadow for b in chosen) - 1)
+            onward = [branch.place for branch in chosen if not branch.is_shadow]
+            record.ticket.fork(len(onward) - 1)
+            self._place.move(record, onward, self._takes_failed)
         await _send_each(copies)
 
     def _choose(self, record: Record) -> list[Branch]:
@@ -123,18 +131,18 @@ class Outlet:
 
     def _end_unmatched(self, record: Record) -> None:
         if self._unmatched == "filter":
-            end_branch(record, Outcome.FILTERED)
+            self._place.end(record, Outcome.FILTERED)
         else:
             self._on_failed(record, Unmatched())
 
 
-async def _send_each(pairs: list[tuple[Channel, Record]]) -> None:
-    """Send each record to its channel; if interrupted, those not yet handed over are cancelled."""
+async def _send_each(pairs: list[tuple[Branch, Record]]) -> None:
+    """Send each record on its way; if interrupted, those not yet handed over are cancelled."""
     sent = 0
     try:
-        for channel, record in pairs:
+        for branch, record in pairs:
             sent += 1
-            await channel.send(record)
+            await branch.channel.send(record)
     finally:
-        for _, record in pairs[sent:]:
-            end_branch(record, Outcome.CANCELLED)
+        for branch, record in pairs[sent:]:
+            branch.place.end(record, Outcome.CANCELLED)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagflow.channel.channel import Channel
+    from dagflow.engine.join import Join
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.shadow import ShadowBook
     from dagflow.engine.source_runner import SourceRunner
@@ -83,7 +84,20 @@ def _node_row(runner: NodeRunner, metrics: Metrics) -> dict[str, Any]:
         "p50_s": runner.latency.quantile_s(0.50),
         "p99_s": runner.latency.quantile_s(0.99),
         "metrics": {name: counter.value for name, counter in metrics.counters.items()},
+        **({"join": _join_row(runner.join)} if runner.join is not None else {}),
         **({"position": runner.position} if runner.position is not None else {}),
+    }
+
+
+def _join_row(join: Join) -> dict[str, int]:
+    """Records that the join let through or not, branches that came late, and those that wait."""
+    return {
+        "joined": join.fired,
+        "partial": join.partial,
+        "incomplete": join.incomplete,
+        "timed_out": join.timed_out,
+        "late": join.late,
+        "waiting": join.waiting,
     }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from asyncio import sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.engine.ending import end_branch
 from dagflow.errors import NotAStageResult
 from dagflow.record import Outcome, Record
 
@@ -26,7 +25,7 @@ SLICE: Final = 128
 async def pass_on(node: NodeRunner, result: Any, origin: Record) -> None:
     """Send what the plugin of `node` returned for `origin` to where it belongs."""
     if result is None or node.plan.kind == "sink":  # whatever a sink returns, it has returned
-        origin.ticket.end(node.none_outcome)
+        node.place.end(origin, node.none_outcome)
     elif isinstance(result, Record):
         await node.dispatch(inherit(result, origin))
     elif isinstance(result, str | bytes | dict) or not hasattr(result, "__iter__"):
@@ -52,9 +51,9 @@ async def _pass_on_parts(node: NodeRunner, result: Iterable[Any], origin: Record
         await node.fail(origin, error)
         return
     if not parts:
-        end_branch(origin, Outcome.FILTERED)
+        node.place.end(origin, Outcome.FILTERED)
         return
-    origin.ticket.split(len(parts) - 1)
+    node.place.split(origin.ticket, len(parts) - 1)
     await _send_parts(node, parts, origin)
 
 

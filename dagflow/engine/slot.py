@@ -24,6 +24,7 @@ from dagflow.record import Record
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from dagflow.engine.intake import Intake
     from dagflow.engine.node_runner import NodeRunner
 
 _HANDED_ON: Final = object()  # the result of a generator, whose records have gone their ways
@@ -33,13 +34,14 @@ _END: Final = object()
 class Slot:
     """One loop of a node."""
 
-    __slots__ = ("_call", "_guarded", "_node", "_thread")
+    __slots__ = ("_bell", "_call", "_guarded", "_inlet", "_node", "_thread")
 
-    def __init__(self, node: NodeRunner, cancellable: bool) -> None:
+    def __init__(self, node: NodeRunner, intake: Intake, cancellable: bool) -> None:
         self._node = node
+        self._inlet, self._bell = intake
         self._thread = ThreadCall(node.call) if node.is_plain_function else None
         self._call = self._thread or node.call
-        self._guarded = cancellable or node.guard.is_needed or node.is_generator or node.takes_live
+        self._guarded = bool(cancellable or node.guard.is_needed or node.is_generator or node.takes_live or node.join)
 
     async def run(self) -> None:
         """Process records until none will come."""
@@ -54,8 +56,8 @@ class Slot:
     async def _loop(self) -> None:
         node, guarded, call = self._node, self._guarded, self._call
         guarded_call = self._guarded_call
-        receive_nowait, observe, forward = node.inlet.receive_nowait, node.latency.pending.append, node.forward
-        none_outcome = node.none_outcome
+        receive_nowait, observe, forward = self._inlet.receive_nowait, node.latency.pending.append, node.forward
+        none_outcome, is_before_join = node.none_outcome, bool(node.place.joins)
         budget = SLICE
         while True:
             budget -= 1
@@ -92,7 +94,7 @@ class Slot:
                     forward.send_nowait(record)
                 except WouldBlock:
                     await forward.send(record)
-            elif result is None:
+            elif result is None and not is_before_join:
                 record.ticket.end(none_outcome)
             elif result is not _HANDED_ON:
                 await pass_on(node, result, record)
@@ -100,7 +102,7 @@ class Slot:
     async def _wait_for_record(self) -> None:
         self._node.idle_slots += 1
         try:
-            await self._node.receivers.wait()
+            await self._bell.wait()
         finally:
             self._node.idle_slots -= 1
 
@@ -122,7 +124,13 @@ class Slot:
             call = self._generate
         else:
             call = self._write if self._node.plan.kind == "sink" else self._attempt
-        return partial(self._read_live, call) if self._node.takes_live else call
+        if self._node.takes_live:
+            call = partial(self._read_live, call)
+        return call if self._node.join is None else partial(self._check_joined, call)
+
+    async def _check_joined(self, call: Callable[[Record], Awaitable[Any]], record: Record) -> Any:
+        self._node.join.check(record)
+        return await call(record)
 
     async def _read_live(self, call: Callable[[Record], Awaitable[Any]], record: Record) -> Any:
         """Call the plugin with a record whose completion may be live: nobody reads what goes no further."""
@@ -162,13 +170,13 @@ class Slot:
         async with aclosing(generator):
             while part is not _END:
                 if count:
-                    ticket.split(1)
+                    node.place.split(ticket, 1)
                 else:
-                    ticket.fork(1)
+                    node.place.fork(ticket, 1)
                 await pass_on_yielded(node, part, record, count)
                 count += 1
                 if not count % SLICE:
                     await asyncio.sleep(0)
                 part = await guard.within_life(record, proceed)
-        ticket.release()
+        node.place.release(ticket)
         return _HANDED_ON

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dagflow.engine.book import Book
     from dagflow.engine.faults import Faults
     from dagflow.engine.outlet import Outlet
+    from dagflow.engine.place import Place
     from dagflow.graph.plan import NodePlan
 
 
@@ -45,6 +46,7 @@ class SourceRunner:
         plan: NodePlan,
         plugin: Source,
         outlets: Mapping[str | None, Outlet],
+        place: Place,
         book: Book,
         faults: Faults,
         on_cancel: Callable[[Ticket], None],
@@ -53,6 +55,7 @@ class SourceRunner:
         self.plan = plan
         self.plugin = plugin
         self.outlets = outlets
+        self.place = place
         self.ended = False
         self.taken = self.failed = 0
         self.error: BaseException | None = None
@@ -128,7 +131,7 @@ class SourceRunner:
         """End a record that could not leave the source."""
         self.failed += 1
         failure = self._faults.note(record, as_record_error(error, self.plan.name))
-        record.ticket.end(Outcome.FAILED, failure)
+        self.place.end(record, Outcome.FAILED, failure)
 
     async def _read(self, records: AsyncIterator[Record]) -> None:
         book, live, limit = self._book, self._book.live, self._book.max_in_flight

@@ -7,15 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagflow.channel.channel import ABANDONED
-from dagflow.channel.doorbell import Doorbell
 from dagflow.engine.book import Book
-from dagflow.engine.ending import end_branch
 from dagflow.engine.faults import Faults, Unfinished
+from dagflow.engine.intake import Bells, build_intakes
+from dagflow.engine.join import Join
 from dagflow.engine.node_runner import NodeRunner
 from dagflow.engine.outlet import Branch, Outlet
+from dagflow.engine.place import Place, place_before
 from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import DeadlinePassed, OpenFailed
+from dagflow.graph.draft import ERROR_PORT
 from dagflow.plugin import ChannelLinks, Context
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Metrics
@@ -54,6 +56,11 @@ class Wiring:
     opened: int = 0
     metrics: dict[str, Metrics] = field(default_factory=dict)
 
+    @property
+    def joins(self) -> list[Join]:
+        """The joins, in an order in which each leads forward."""
+        return [node.join for node in reversed(self.nodes.values()) if node.join is not None]
+
 
 class Wirer:
     """Builds a `Wiring`; one use.
@@ -76,7 +83,8 @@ class Wirer:
         self._substitutes = substitutes or {}
         book = Book(plan.max_in_flight)
         self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live))
-        self._bells = {name: Doorbell() for name in plan.nodes}
+        self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
+        self._places: dict[str, Place] = {}
         self._workers: dict[str, ModelWorker] = {}
 
     def wire(self) -> Wiring:
@@ -95,21 +103,54 @@ class Wirer:
         plugin = self._substitutes[node.name] if node.name in self._substitutes else _built(node.name, node.build)
         wiring.plugins.append((plugin, self._context(node.name, node)))
         outlets: dict[str | None, Outlet] = {}
+        place = self._place_after(node)
         if node.kind == "source":
-            runner = SourceRunner(node, plugin, outlets, wiring.book, wiring.faults, self._cancel, self._log)
+            runner = SourceRunner(node, plugin, outlets, place, wiring.book, wiring.faults, self._cancel, self._log)
             wiring.sources[node.name] = runner
         else:
-            channels = [wiring.channels[edge.name] for edge in self._plan.edges_to[node.name]]
-            bell = self._bells[node.name]
-            live = any(self._plan.nodes[edge.source].live and not edge.port for edge in self._plan.edges_to[node.name])
-            runner = NodeRunner(
-                node, plugin, channels, bell, outlets, wiring.faults, wiring.unfinished, self._clock, live
-            )
-            wiring.nodes[node.name] = runner
-        outlets.update(self._build_outlets(node, runner.end_failed))
+            runner = wiring.nodes[node.name] = self._build_runner(node, plugin, outlets, place)
+        outlets.update(self._build_outlets(node, place, runner.end_failed))
+
+    def _build_runner(
+        self, node: NodePlan, plugin: Any, outlets: Mapping[str | None, Outlet], place: Place
+    ) -> NodeRunner:
+        wiring, plan = self._wiring, self._plan
+        edges = plan.edges_to[node.name]
+        channels, bells = [wiring.channels[edge.name] for edge in edges], self._bells[node.name]
+        join = None if node.join is None else self._build_join(node, channels, place)
+        live = any(plan.nodes[edge.source].live and not edge.port for edge in edges)
+        intakes = build_intakes(node, channels, bells, join)
+        runner = NodeRunner(
+            node,
+            plugin,
+            channels,
+            intakes,
+            join,
+            outlets,
+            place,
+            wiring.faults,
+            wiring.unfinished,
+            self._clock,
+            takes_live=live,
+        )
+        before = place
+        if join is not None:
+            join.on_expired, join.on_unfinished = runner.count_expired, runner.end_unfinished
+            before = Place((join, *place.joins), (join,))
+        self._places |= {edge.name: before for edge in edges}
+        return runner
+
+    def _build_join(self, node: NodePlan, channels: list[Channel], place: Place) -> Join:
+        # The nodes are built from the last to the first.
+        return Join(node, channels, place, self._bells[node.name].shared, self._clock, -len(self._wiring.nodes))
+
+    def _place_after(self, node: NodePlan) -> Place:
+        """Give the place of a node: a record of its own never leaves over a best-effort edge."""
+        edges = [edge for edge in self._plan.edges_from[node.name] if not edge.best_effort]
+        return place_before(self._places[edge.name] for edge in edges)
 
     def _build_outlets(
-        self, node: NodePlan, on_failed: Callable[[Record, RecordError], None]
+        self, node: NodePlan, place: Place, on_failed: Callable[[Record, RecordError], None]
     ) -> dict[str | None, Outlet]:
         outlets = {}
         edges = self._plan.edges_from[node.name]
@@ -117,19 +158,18 @@ class Wirer:
         declared = () if node.kind == "sink" else (None, *node.ports)
         for port in dict.fromkeys([*declared, *(edge.port for edge in edges)]):
             branches = [
-                Branch(self._wiring.channels[edge.name], self._wiring.shadows.get(edge.name))
+                Branch(self._wiring.channels[edge.name], self._places[edge.name], self._wiring.shadows.get(edge.name))
                 for edge in edges
                 if edge.port == port
             ]
-            outlets[port] = Outlet(branches, node.fan_out, node.unmatched, on_failed)
+            outlets[port] = Outlet(place, branches, port == ERROR_PORT, node.fan_out, node.unmatched, on_failed)
         return outlets
 
     def _build_channel(self, edge: EdgePlan) -> Channel:
         if edge.best_effort:
             self._wiring.shadows[edge.name] = ShadowBook(self._cancel)
-        links = ChannelLinks(
-            on_lost=partial(self._on_lost, edge.name), clock=self._clock, receivers=self._bells[edge.target]
-        )
+        bells = self._bells[edge.target]
+        links = ChannelLinks(partial(self._on_lost, edge.name), self._clock, bells.shared, bells.lanes)
         return self._plan.transports.get(edge.via, Memory)().build_channel(edge, links)
 
     def _context(self, name: str, node: NodePlan | None = None) -> Context:
@@ -149,11 +189,13 @@ class Wirer:
             interrupt()
         for channel in self._wiring.channels.values():
             channel.cancel(ticket)
+        for join in self._wiring.joins:
+            join.cancel(ticket)
 
     def _on_lost(self, edge: str, record: Record, outcome: Outcome, reason: str) -> None:
         if reason == ABANDONED:
             self._wiring.unfinished.note(record, edge)
-        end_branch(record, outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)
+        self._places[edge].end(record, outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)
 
 
 def _built(name: str, build: Callable[[], Any]) -> Any:

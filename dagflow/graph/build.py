@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
-from dagflow.config.tables import DefaultsTable, LoggingTable, PipelineTable
+from dagflow.config.tables import DeadLettersTable, DefaultsTable, LoggingTable, PipelineTable
 from dagflow.config.validation import validate
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
-from dagflow.graph.plan import LoggingPlan, Plan
+from dagflow.graph.plan import DeadLettersPlan, LoggingPlan, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,6 +47,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         workers=draft.workers,
         transports=draft.transports,
         logging=LoggingPlan(logging.level, logging.format),
+        dead_letters=_dead_letters(draft),
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -57,12 +58,19 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
 def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
     """Read the tables that are about the pipeline as a whole; edges are read one by one elsewhere."""
     settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
+    if "dead_letters" in document.tables:  # there are none by default
+        settings["dead_letters"] = DeadLettersTable
     for name, model in settings.items():
         values = {key: value for key, value in document.table(name).items() if (name, key) != ("pipeline", "edges")}
         table, found = validate(model, values, Subject((name,), f"`[{name}]`"), document)
         yield from found
         if table is not None:
             draft.tables[(name,)] = table
+
+
+def _dead_letters(draft: Draft) -> DeadLettersPlan | None:
+    table = draft.tables.get(("dead_letters",))
+    return None if table is None else DeadLettersPlan(table.path, table.max_records, table.max_age)
 
 
 def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:

@@ -15,7 +15,7 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import DefaultsTable, EdgeDefaults, EdgeTable
 from dagflow.config.validation import validate
 from dagflow.graph.draft import ERROR_PORT, edge_key
-from dagflow.graph.plan import EdgePlan
+from dagflow.graph.plan import AGEING_S, EdgePlan
 from dagflow.graph.plugins import load_plugin
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ def _plan(table: EdgeTable) -> EdgePlan:
         when_full=table.when_full,
         block_timeout_s=table.block_timeout,
         max_wait_s=table.max_wait,
+        order=table.order,
+        ageing_s=AGEING_S if table.ageing is None else table.ageing,
+        dead_letter=table.dead_letter,
         when=table.when,
         best_effort=table.best_effort,
         via=table.via,

@@ -17,7 +17,7 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES, engine_keys
 from dagflow.config.validation import validate
 from dagflow.errors import describe
-from dagflow.graph.plan import NodePlan, RetryPlan, WorkerPlan
+from dagflow.graph.plan import JoinPlan, NodePlan, RetryPlan, WorkerPlan
 from dagflow.graph.plugins import ask_declarations, load_plugin, missing_type_hint
 from dagflow.units import render_duration
 
@@ -149,6 +149,14 @@ class _Builder:
         self.diagnostics.append(diagnose(code, message, key, hint=hint))
 
 
+def _join(table: Any) -> JoinPlan | None:
+    """Give how a node joins; what its table leaves open is as the plan says."""
+    if table.join is None:
+        return None
+    given = {"timeout_s": table.join_timeout, "on_missing": table.on_missing}
+    return JoinPlan(table.join, **{name: value for name, value in given.items() if value is not None})
+
+
 def _settings(parts: _Parts) -> dict[str, Any]:
     """Give the engine's share of a node plan."""
     table = parts.table
@@ -158,4 +166,6 @@ def _settings(parts: _Parts) -> dict[str, Any]:
         given["concurrency"] = table.concurrency
         given["timeout_s"] = table.timeout
         given["retry"] = RetryPlan(retry.attempts, retry.backoff, retry.max_backoff)
+        given["affinity"] = table.affinity
+        given["join"] = _join(table)
     return given

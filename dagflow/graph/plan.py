@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from dagflow.expressions import Expression
     from dagflow.plugin import ModelWorker, Node, Transport
 
+AGEING_S: Final = 10.0
+"""The wait that counts as much as one priority more, where an edge does not say, in seconds."""
+
 Kind = Literal["source", "stage", "sink"]
 WhenFull = Literal["block", "drop_newest", "drop_oldest", "drop_lowest"]
+Order = Literal["fifo", "priority", "deadline"]
 OnError = Literal["dead_letter", "drop", "port"]
 FanOut = Literal["all", "first"]
 Unmatched = Literal["fail", "filter"]
+Affinity = Literal["session"]
+OnMissing = Literal["fail", "partial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,15 @@ class RetryPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinPlan:
+    """How a node joins the branches of one record that its incoming edges bring."""
+
+    mode: Literal["all", "any"]
+    timeout_s: float = 30.0
+    on_missing: OnMissing = "fail"
+
+
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     """One source, stage or sink.
 
@@ -44,6 +59,8 @@ class NodePlan:
         reads, writes: fields; `writes` is None where the plugin may write anything.
         reads_any: groups of fields, of each of which it reads at least one.
         workers: the workers that the options name.
+        affinity: whether its slots are lanes, so that records of one session keep their order.
+        join: how it joins branches; None if it takes records as they come.
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
     """
 
@@ -58,6 +75,8 @@ class NodePlan:
     on_error: OnError = "dead_letter"
     fan_out: FanOut = "all"
     unmatched: Unmatched = "fail"
+    affinity: Affinity | None = None
+    join: JoinPlan | None = None
     reads: frozenset[str] = frozenset()
     reads_any: tuple[frozenset[str], ...] = ()
     writes: frozenset[str] | None = None
@@ -82,6 +101,9 @@ class EdgePlan:
     when_full: WhenFull = "block"
     block_timeout_s: float | None = None
     max_wait_s: float | None = None
+    order: Order = "fifo"
+    ageing_s: float = AGEING_S
+    dead_letter: bool = False
     when: Expression | None = None
     best_effort: bool = False
     via: str = "memory"
@@ -115,6 +137,15 @@ class LoggingPlan:
     format: Literal["console", "json"] = "console"
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLettersPlan:
+    """Where dead letters are kept, and how many."""
+
+    path: Path
+    max_records: int = 100_000
+    max_age_s: float | None = None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A checked pipeline.
@@ -134,6 +165,7 @@ class Plan:
     workers: Mapping[str, WorkerPlan] = field(default_factory=dict)
     transports: Mapping[str, type[Transport]] = field(default_factory=dict)
     logging: LoggingPlan = LoggingPlan()
+    dead_letters: DeadLettersPlan | None = None
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)

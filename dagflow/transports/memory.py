@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagflow.channel.channel import Channel
+from dagflow.channel.lanes import LaneChannel
 from dagflow.plugin import Transport
 
 if TYPE_CHECKING:
@@ -17,4 +18,4 @@ class Memory(Transport):
 
     def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
         """Build the channel of one edge."""
-        return Channel(edge, links)
+        return LaneChannel(edge, links) if links.lanes else Channel(edge, links)

@@ -13,11 +13,23 @@ from rigs import Flow, FunctionStage, ListSink, ListSource, check_balance, edge_
 
 from dagflow.errors import RecordError, WorkerError
 from dagflow.expressions import Expression
-from dagflow.graph.plan import RetryPlan
+from dagflow.graph.plan import JoinPlan, RetryPlan
 from dagflow.record import Outcome, Record
 
 POLICIES = ["block", "drop_newest", "drop_oldest", "drop_lowest"]
 CONDITIONS = [None, None, None, Expression("priority > 0"), Expression("missing"), Expression("id < 3")]
+
+
+GATHERINGS = [
+    {},
+    {},
+    {"affinity": "session"},
+    {"join": JoinPlan("all")},
+    {"join": JoinPlan("all", on_missing="partial")},
+    {"join": JoinPlan("all", 0.001, "fail")},
+    {"join": JoinPlan("all", 0.001, "partial")},
+    {"join": JoinPlan("any")},
+]
 
 
 def behaviour(kind: str, dice: random.Random) -> Any:
@@ -113,7 +125,13 @@ def graphs(draw):
     sources = draw(st.integers(1, 2))
     for index in range(sources):
         given_records = [
-            Record({"n": n}, str(n), priority=dice.randrange(3), deadline=dice.choice([None, None, None, 0.0]))
+            Record(
+                {"n": n},
+                str(n),
+                session=dice.choice([None, "a", "b", "c"]),
+                priority=dice.randrange(3),
+                deadline=dice.choice([None, None, None, 0.0]),
+            )
             for n in range(count)
         ]
         source = draw(st.sampled_from([ListSource, SlowlyTold]))
@@ -128,6 +146,7 @@ def graphs(draw):
             "fan_out": draw(st.sampled_from(["all", "first"])),
             "unmatched": draw(st.sampled_from(["fail", "filter"])),
             "on_error": draw(st.sampled_from(["drop", "drop", "port"])),
+            **draw(st.sampled_from(GATHERINGS)),
         }
     for index in range(draw(st.integers(1, 2))):
         plugins[f"out{index}"] = ListSink(behaviour(draw(st.sampled_from(["passing", "pausing", "failing"])), dice))
@@ -153,6 +172,8 @@ def _edges(draw, names, sources):
                 block_timeout_s=draw(st.sampled_from([None, 0.001])) if policy == "block" else None,
                 max_wait_s=draw(st.sampled_from([None, None, 0.0])),
                 max_bytes=draw(st.sampled_from([None, None, 60])),
+                order=draw(st.sampled_from(["fifo", "priority", "deadline"])),
+                ageing_s=0.001,
                 when=draw(st.sampled_from(CONDITIONS)),
                 best_effort=number > 0 and draw(st.booleans()),
             )
@@ -199,6 +220,7 @@ async def _run(flow, script, stop, forced):
     check_balance(report)
     assert report["in_flight"] == 0
     assert all(edge["buffered"] == 0 for edge in report["edges"].values())
+    assert not any(node["join"]["waiting"] for node in report["nodes"].values() if "join" in node)
     assert all(0 <= node["done"] <= node["taken"] and not node["busy"] for node in report["nodes"].values())
     told = [outcome for name, plugin in flow.plugins.items() if name.startswith("in") for outcome in plugin.settled]
     assert len(told) == report["accepted"]

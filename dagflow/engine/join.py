@@ -1,0 +1,253 @@
+"""Join: brings the branches of one record together before a node processes it.
+
+It has the receiving half of a channel. A slot that asks for a record takes branches from the
+incoming edges until one record is complete; a free slot takes whatever comes, so that a full
+edge never waits for the branch of a record whose other branch stands behind it.
+
+What waits here is bounded by what is on the way here: a record waits only as long as another
+branch of it may come, and every place on the way is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from dagflow.channel.inlet import Inlet
+from dagflow.completion import abandon_live
+from dagflow.engine.gathering import Gathering
+from dagflow.errors import DeadlinePassed, EndOfStream, JoinIncomplete, JoinSplit, JoinTimeout, WouldBlock
+from dagflow.record import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dagflow.channel.channel import Channel
+    from dagflow.channel.doorbell import Doorbell
+    from dagflow.engine.place import Place
+    from dagflow.errors import RecordError
+    from dagflow.graph.plan import NodePlan
+    from dagflow.record import Record, Ticket
+
+_MISSING: Final = object()
+
+
+class Join:
+    """The inlet of a node that joins.
+
+    Attributes:
+        position: grows along every way through the graph.
+        place: where what it lets through goes on from.
+        fired, partial: records that it let through, and those of them that lacked a branch.
+        incomplete, timed_out: records that it did not let through, or not in time.
+        late: branches that came when their record had gone on; they are dropped.
+        on_expired: told of each branch whose deadline passes here.
+        on_unfinished: ends a branch that a forced end finds here.
+    """
+
+    on_expired: Callable[[], None]
+    on_unfinished: Callable[[Record], None]
+
+    def __init__(
+        self,
+        node: NodePlan,
+        channels: Sequence[Channel],
+        place: Place,
+        bell: Doorbell,
+        clock: Callable[[], float],
+        position: int,
+    ) -> None:
+        assert node.join is not None
+        self.place = place
+        self.position = position
+        self._plan = node.join
+        self._to_port = node.on_error == "port"
+        self._edges = [channel.edge.name for channel in channels]
+        self._inlet = Inlet(channels)
+        self._bell = bell
+        self._clock = clock
+        self._table: dict[Ticket, Gathering] = {}
+        self._ready: deque[Record] = deque()
+        self._faults: dict[Record, RecordError] = {}
+        self.fired = self.partial = self.incomplete = self.timed_out = self.late = 0
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing waits here and nothing will come."""
+        return not self._ready and not self._table and self._inlet.is_ended
+
+    @property
+    def waiting(self) -> int:
+        """How many branches are here and not let through."""
+        return len(self._ready) + sum(len(gathering.arrived) for gathering in self._table.values())
+
+    def receive_nowait(self) -> Record:
+        """Hand out the next record of which no more branches are to come.
+
+        Raises:
+            WouldBlock: there is none now.
+            EndOfStream: there is none, and none will come.
+        """
+        while not self._ready:
+            try:
+                record = self._inlet.receive_nowait()
+            except EndOfStream:
+                if not self._table:
+                    raise
+                raise WouldBlock from None  # a lost branch is being kept: then its join is told
+            self._arrive(record, self._inlet.last)
+        return self._ready.popleft()
+
+    def check(self, record: Record) -> None:
+        """Let a record through that was handed out.
+
+        Raises:
+            RecordError: it was not joined as the file demands.
+        """
+        fault = self._faults.pop(record, None)
+        if fault is not None:
+            raise fault
+
+    def expect(self, ticket: Ticket, count: int) -> None:
+        """Learn that so many branches more may come, or fewer."""
+        gathering = ticket.gatherings[self]
+        gathering.coming += count
+        if not gathering.coming and not gathering.done:
+            self._resolve(ticket, gathering)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """End what waits here of a ticket that was cancelled."""
+        gathering = self._table.get(ticket)
+        if gathering is not None:
+            self._resolve(ticket, gathering)
+        for record in [record for record in self._ready if record.ticket is ticket]:
+            self._ready.remove(record)
+            self._faults.pop(record, None)
+            self.place.end(record, Outcome.CANCELLED)
+
+    def abandon(self) -> None:
+        """End all that waits here; a forced end has come."""
+        for ticket, gathering in list(self._table.items()):
+            for record in self._close(ticket, gathering):
+                self.on_unfinished(record)
+        while self._ready:
+            self.on_unfinished(self._ready.popleft())
+        self._faults.clear()
+
+    def _arrive(self, record: Record, index: int) -> None:
+        ticket = record.ticket
+        gathering = self._gathering_of(ticket)
+        again = index in gathering.seen
+        gathering.seen.add(index)
+        if again:
+            self._let_through(record, JoinSplit(self._edges[index]))
+        elif gathering.done:
+            self.late += 1
+            self._drop(record)
+        else:
+            self._keep(record, index, gathering)
+        gathering.coming -= 1
+        complete = self._plan.mode == "any" or len(gathering.arrived) == len(self._edges) or not gathering.coming
+        if complete and not gathering.done:
+            self._resolve(ticket, gathering)
+
+    def _gathering_of(self, ticket: Ticket) -> Gathering:
+        if ticket.gatherings is None:  # its only branch came without an event that concerns a join
+            ticket.gatherings = {join: Gathering() for join in (self, *self.place.joins)}
+        return ticket.gatherings[self]
+
+    def _keep(self, record: Record, index: int, gathering: Gathering) -> None:
+        gathering.arrived[index] = record
+        if record.ticket not in self._table:
+            self._table[record.ticket] = gathering
+            self._set_timer(record, gathering)
+
+    def _set_timer(self, record: Record, gathering: Gathering) -> None:
+        wait_s, then = self._plan.timeout_s, self._on_timeout
+        if record.deadline is not None and record.deadline - self._clock() < wait_s:
+            wait_s, then = record.deadline - self._clock(), self._on_deadline
+        gathering.timer = asyncio.get_running_loop().call_later(wait_s, then, record.ticket, gathering)
+
+    def _resolve(self, ticket: Ticket, gathering: Gathering) -> None:
+        """Go on with what there is: no branch of the ticket can come any more, or none is needed."""
+        arrived = self._close(ticket, gathering)
+        if ticket.cancelled:
+            for record in arrived:
+                self.place.end(record, Outcome.CANCELLED)
+        elif not arrived:
+            self._hand_on(ticket, gathering)
+        elif gathering.lost and self._plan.mode == "all" and self._plan.on_missing == "fail":
+            self._refuse(ticket, gathering, arrived)
+        else:
+            self.partial += bool(gathering.lost) and self._plan.mode == "all"
+            self._fire(gathering, arrived)
+
+    def _refuse(self, ticket: Ticket, gathering: Gathering, arrived: list[Record]) -> None:
+        """Let a record end as the branch did that it lacks; a failure only where no outcome says so."""
+        self.incomplete += 1
+        if self._to_port or all(outcome is None for outcome, _ in gathering.lost):
+            self._fire(gathering, arrived, JoinIncomplete(self._names(gathering)))
+            return
+        self._hand_on(ticket, gathering)
+        for record in arrived:
+            self._drop(record)
+
+    def _on_deadline(self, ticket: Ticket, gathering: Gathering) -> None:
+        for record in self._close(ticket, gathering):
+            self.on_expired()
+            self.place.end(record, Outcome.EXPIRED, DeadlinePassed())
+
+    def _on_timeout(self, ticket: Ticket, gathering: Gathering) -> None:
+        arrived = self._close(ticket, gathering)
+        self.timed_out += 1
+        if self._plan.on_missing == "partial":
+            self.partial += 1
+            self._fire(gathering, arrived)
+        else:
+            self._fire(gathering, arrived, JoinTimeout(self._plan.timeout_s, self._names(gathering)))
+
+    def _close(self, ticket: Ticket, gathering: Gathering) -> list[Record]:
+        """Take a gathering off the table; gives its records in the order of their edges."""
+        gathering.done = True
+        if gathering.timer is not None:
+            gathering.timer.cancel()
+            gathering.timer = None
+        self._table.pop(ticket, None)
+        arrived = [record for _, record in sorted(gathering.arrived.items())]
+        gathering.arrived.clear()
+        if not self._table and self._inlet.is_ended:
+            self._bell.ring_all()  # the slots may end
+        return arrived
+
+    def _fire(self, gathering: Gathering, arrived: list[Record], fault: RecordError | None = None) -> None:
+        first, *others = arrived
+        for other in others:
+            _overlay(first, other, gathering.base or {})
+            self.place.release(first.ticket)
+        self.fired += fault is None
+        self._let_through(first, fault)
+
+    def _let_through(self, record: Record, fault: RecordError | None) -> None:
+        if fault is not None:
+            self._faults[record] = fault
+        self._ready.append(record)
+        self._bell.ring()
+
+    def _hand_on(self, ticket: Ticket, gathering: Gathering) -> None:
+        for outcome, error in gathering.lost:
+            self.place.hand_on(ticket, outcome, error)
+
+    def _drop(self, record: Record) -> None:
+        abandon_live(record.values())
+        self.place.release(record.ticket)
+
+    def _names(self, gathering: Gathering) -> list[str]:
+        return [self._edges[index] for index in sorted(gathering.seen)]
+
+
+def _overlay(first: Record, other: Record, base: Mapping[str, Any]) -> None:
+    """Put onto one branch what another one has written since they parted."""
+    for name, value in other.items():
+        if name not in first or value is not base.get(name, _MISSING):
+            first[name] = value
