@@ -4,7 +4,9 @@
 
 (a) a bare loop that awaits the five functions; (b) a pipeline of five tasks over
 `asyncio.Queue(512)`; (c) dagflow running the five from a TOML file, with its tickets, books and
-latencies. Every output is waited for. CPU is what the process used, start-up left out.
+latencies; (d) the same where the first stage's record also takes a second way and is joined at the
+third; (e) the same where the third stage has eight lanes for the sessions of its records. Every
+output is waited for. CPU is what the process used, start-up left out.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ from pathlib import Path
 from measure import median, print_machine, print_table, rounds, spawn, timed
 
 HERE = Path(__file__).parent
-VARIANTS = {"bare": "(a) bare loop", "queues": "(b) asyncio.Queue", "dagflow": "(c) dagflow"}
+VARIANTS = {
+    "bare": "(a) bare loop",
+    "queues": "(b) asyncio.Queue",
+    "dagflow": "(c) dagflow",
+    "joins": "(d) with a join",
+    "lanes": "(e) with lanes",
+}
+LANES = ["stages.inference.concurrency=8", "stages.inference.affinity=session", "sources.requests.sessions=100"]
 
 
 async def bare(count: int) -> int:
@@ -63,6 +72,20 @@ async def queues(count: int) -> int:
 
 async def dagflow(count: int) -> int:
     """Run the TOML file."""
+    return await _run("engine.toml", count)
+
+
+async def joins(count: int) -> int:
+    """Run the file with a fork and a join."""
+    return await _run("joins.toml", count)
+
+
+async def lanes(count: int) -> int:
+    """Run the TOML file with lanes in one stage."""
+    return await _run("engine.toml", count, *LANES)
+
+
+async def _run(file: str, count: int, *overrides: str) -> int:
     from five import INPUT
     from five_stages import Count, registry
 
@@ -70,7 +93,7 @@ async def dagflow(count: int) -> int:
     from dagflow.engine.engine import Engine
 
     os.environ["BENCHMARK_INPUT"] = INPUT
-    plan = compile_file(HERE / "engine.toml", [f"sources.requests.count={count}"], registry())
+    plan = compile_file(HERE / file, [f"sources.requests.count={count}", *overrides], registry())
     report = await Engine(plan).run()
     assert report["outcomes"]["delivered"] == count, report["outcomes"]
     return Count.arrived
@@ -78,7 +101,7 @@ async def dagflow(count: int) -> int:
 
 def child(variant: str, count: int) -> None:
     """Measure one variant after a short warm-up, and print the figures."""
-    run = {"bare": bare, "queues": queues, "dagflow": dagflow}[variant]
+    run = {"bare": bare, "queues": queues, "dagflow": dagflow, "joins": joins, "lanes": lanes}[variant]
 
     async def main() -> dict[str, float]:
         await run(2_000)
