@@ -21,7 +21,7 @@ from dagflow.errors import DeadlinePassed, EndOfStream, JoinIncomplete, JoinSpli
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from dagflow.channel.channel import Channel
     from dagflow.channel.doorbell import Doorbell
@@ -64,6 +64,9 @@ class Join:
         self._plan = node.join
         self._to_port = node.on_error == "port"
         self._edges = [channel.edge.name for channel in channels]
+        self._all_seen = (1 << len(channels)) - 1
+        self._takes_first = node.join.mode == "any"
+        self._timer: asyncio.TimerHandle | None = None
         self._inlet = Inlet(channels)
         self._bell = bell
         self._clock = clock
@@ -80,7 +83,7 @@ class Join:
     @property
     def waiting(self) -> int:
         """How many branches are here and not let through."""
-        return len(self._ready) + sum(len(gathering.arrived) for gathering in self._table.values())
+        return len(self._ready) + sum(len(gathering.records) for gathering in self._table.values())
 
     def receive_nowait(self) -> Record:
         """Hand out the next record of which no more branches are to come.
@@ -99,15 +102,16 @@ class Join:
             self._arrive(record, self._inlet.last)
         return self._ready.popleft()
 
-    def check(self, record: Record) -> None:
-        """Let a record through that was handed out.
+    def checking(self, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
+        """Make a call that fails for a record that was not joined as the file demands."""
+        faults = self._faults
 
-        Raises:
-            RecordError: it was not joined as the file demands.
-        """
-        fault = self._faults.pop(record, None)
-        if fault is not None:
-            raise fault
+        def checked(record: Record) -> Awaitable[Any]:
+            if faults and record in faults:
+                raise faults.pop(record)
+            return call(record)
+
+        return checked
 
     def expect(self, ticket: Ticket, count: int) -> None:
         """Learn that so many branches more may come, or fewer."""
@@ -134,12 +138,14 @@ class Join:
         while self._ready:
             self.on_unfinished(self._ready.popleft())
         self._faults.clear()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _arrive(self, record: Record, index: int) -> None:
         ticket = record.ticket
         gathering = self._gathering_of(ticket)
-        again = index in gathering.seen
-        gathering.seen.add(index)
+        again = gathering.seen >> index & 1
+        gathering.seen |= 1 << index
         if again:
             self._let_through(record, JoinSplit(self._edges[index]))
         elif gathering.done:
@@ -148,8 +154,7 @@ class Join:
         else:
             self._keep(record, index, gathering)
         gathering.coming -= 1
-        complete = self._plan.mode == "any" or len(gathering.arrived) == len(self._edges) or not gathering.coming
-        if complete and not gathering.done:
+        if not gathering.done and (self._takes_first or not gathering.coming or gathering.seen == self._all_seen):
             self._resolve(ticket, gathering)
 
     def _gathering_of(self, ticket: Ticket) -> Gathering:
@@ -158,16 +163,35 @@ class Join:
         return ticket.gatherings[self]
 
     def _keep(self, record: Record, index: int, gathering: Gathering) -> None:
-        gathering.arrived[index] = record
-        if record.ticket not in self._table:
+        if gathering.arrived is None:
+            gathering.arrived = [None] * len(self._edges)
             self._table[record.ticket] = gathering
-            self._set_timer(record, gathering)
+            self._set_due(record, gathering)
+        gathering.arrived[index] = record
 
-    def _set_timer(self, record: Record, gathering: Gathering) -> None:
-        wait_s, then = self._plan.timeout_s, self._on_timeout
-        if record.deadline is not None and record.deadline - self._clock() < wait_s:
-            wait_s, then = record.deadline - self._clock(), self._on_deadline
-        gathering.timer = asyncio.get_running_loop().call_later(wait_s, then, record.ticket, gathering)
+    def _set_due(self, record: Record, gathering: Gathering) -> None:
+        gathering.due = self._clock() + self._plan.timeout_s
+        if record.deadline is not None and record.deadline < gathering.due:
+            wait_s, loop = record.deadline - self._clock(), asyncio.get_running_loop()
+            gathering.timer = loop.call_later(wait_s, self._on_deadline, record.ticket, gathering)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._plan.timeout_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        """Go on with all that is due; one timer serves all, for the first to come is the first to be due."""
+        self._timer = None
+        while self._table:
+            ticket, gathering = next(iter(self._table.items()))
+            wait_s = gathering.due - self._clock()
+            if wait_s > 0:
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
+                return
+            self._on_timeout(ticket, gathering)
+
+    def _on_deadline(self, ticket: Ticket, gathering: Gathering) -> None:
+        for record in self._close(ticket, gathering):
+            self.on_expired()
+            self.place.end(record, Outcome.EXPIRED, DeadlinePassed())
 
     def _resolve(self, ticket: Ticket, gathering: Gathering) -> None:
         """Go on with what there is: no branch of the ticket can come any more, or none is needed."""
@@ -177,10 +201,10 @@ class Join:
                 self.place.end(record, Outcome.CANCELLED)
         elif not arrived:
             self._hand_on(ticket, gathering)
-        elif gathering.lost and self._plan.mode == "all" and self._plan.on_missing == "fail":
+        elif gathering.lost and not self._takes_first and self._plan.on_missing == "fail":
             self._refuse(ticket, gathering, arrived)
         else:
-            self.partial += bool(gathering.lost) and self._plan.mode == "all"
+            self.partial += bool(gathering.lost) and not self._takes_first
             self._fire(gathering, arrived)
 
     def _refuse(self, ticket: Ticket, gathering: Gathering, arrived: list[Record]) -> None:
@@ -192,11 +216,6 @@ class Join:
         self._hand_on(ticket, gathering)
         for record in arrived:
             self._drop(record)
-
-    def _on_deadline(self, ticket: Ticket, gathering: Gathering) -> None:
-        for record in self._close(ticket, gathering):
-            self.on_expired()
-            self.place.end(record, Outcome.EXPIRED, DeadlinePassed())
 
     def _on_timeout(self, ticket: Ticket, gathering: Gathering) -> None:
         arrived = self._close(ticket, gathering)
@@ -212,10 +231,9 @@ class Join:
         gathering.done = True
         if gathering.timer is not None:
             gathering.timer.cancel()
-            gathering.timer = None
+        arrived = gathering.records
+        gathering.arrived = None
         self._table.pop(ticket, None)
-        arrived = [record for _, record in sorted(gathering.arrived.items())]
-        gathering.arrived.clear()
         if not self._table and self._inlet.is_ended:
             self._bell.ring_all()  # the slots may end
         return arrived
@@ -243,7 +261,7 @@ class Join:
         self.place.release(record.ticket)
 
     def _names(self, gathering: Gathering) -> list[str]:
-        return [self._edges[index] for index in sorted(gathering.seen)]
+        return [name for index, name in enumerate(self._edges) if gathering.seen >> index & 1]
 
 
 def _overlay(first: Record, other: Record, base: Mapping[str, Any]) -> None:

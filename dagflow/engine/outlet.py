@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagflow.errors import ExpressionError, RecordError, Unmatched
+from dagflow.errors import ExpressionError, RecordError, Unmatched, WouldBlock
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class Branch:
     def is_plain(self) -> bool:
         """Whether it takes every record, and the record itself."""
         return self._shadow is None and self._when is None
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it takes only some records."""
+        return self._when is not None
 
     @property
     def is_shadow(self) -> bool:
@@ -70,7 +75,7 @@ class Outlet:
         direct: the only channel, if every record simply goes there; else None.
     """
 
-    __slots__ = ("_branches", "_fan_out", "_on_failed", "_place", "_takes_failed", "_unmatched", "direct")
+    __slots__ = ("_branches", "_fan_out", "_on_failed", "_place", "_takes_all", "_takes_failed", "_unmatched", "direct")
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class Outlet:
         self._fan_out = fan_out
         self._unmatched = unmatched
         self._on_failed = on_failed
+        self._takes_all = fan_out == "all" and not any(branch.is_conditional for branch in branches)
         plain = len(branches) == 1 and branches[0].is_plain and branches[0].place.joins == place.joins
         self.direct = branches[0].channel if plain else None
 
@@ -103,7 +109,7 @@ class Outlet:
             await self.direct.send(record)
             return
         try:
-            chosen = self._choose(record)
+            chosen = self._branches if self._takes_all else self._choose(record)
         except ExpressionError as error:
             self._on_failed(record, error)
             return
@@ -118,7 +124,7 @@ class Outlet:
             self._place.move(record, onward, self._takes_failed)
         await _send_each(copies)
 
-    def _choose(self, record: Record) -> list[Branch]:
+    def _choose(self, record: Record) -> Sequence[Branch]:
         """Pick the branches in file order; `first` concerns the regular ones, shadows go along."""
         chosen, routed = [], False
         for branch in self._branches:
@@ -142,7 +148,10 @@ async def _send_each(pairs: list[tuple[Branch, Record]]) -> None:
     try:
         for branch, record in pairs:
             sent += 1
-            await branch.channel.send(record)
+            try:
+                branch.channel.send_nowait(record)
+            except WouldBlock:
+                await branch.channel.send(record)
     finally:
         for branch, record in pairs[sent:]:
             branch.place.end(record, Outcome.CANCELLED)

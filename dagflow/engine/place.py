@@ -77,12 +77,12 @@ class Place:
             return
         gatherings = self.gatherings(ticket)
         for join in self.joins:
-            ahead = sum(join in place.joins for place in onward)
+            ahead = sum([join in place.joins for place in onward])
             gathering = gatherings[join]
             if ahead > 1 and gathering.base is None:
                 gathering.base = dict(record)
             if not ahead and lost and join in self.nearest:
-                gathering.lost.append((None, None))
+                gathering.lose(None, None)
             join.expect(ticket, ahead - 1)
 
     def hand_on(self, ticket: Ticket, outcome: Outcome | None, error: RecordError | None) -> None:
@@ -91,7 +91,7 @@ class Place:
         An outcome of None is that of a branch that an error port has taken.
         """
         for join in self.nearest:
-            ticket.gatherings[join].lost.append((outcome, error))
+            ticket.gatherings[join].lose(outcome, error)
         if not self.nearest and outcome is not None:
             ticket.contribute(outcome, error)
 

@@ -41,7 +41,7 @@ class Slot:
         self._inlet, self._bell = intake
         self._thread = ThreadCall(node.call) if node.is_plain_function else None
         self._call = self._thread or node.call
-        self._guarded = bool(cancellable or node.guard.is_needed or node.is_generator or node.takes_live or node.join)
+        self._guarded = cancellable or node.guard.is_needed or node.is_generator or node.takes_live
 
     async def run(self) -> None:
         """Process records until none will come."""
@@ -54,8 +54,9 @@ class Slot:
             node.release_stragglers()
 
     async def _loop(self) -> None:
-        node, guarded, call = self._node, self._guarded, self._call
-        guarded_call = self._guarded_call
+        node, guarded, call, guarded_call = self._node, self._guarded, self._call, self._guarded_call
+        if node.join is not None:
+            call, guarded_call = node.join.checking(call), node.join.checking(guarded_call)
         receive_nowait, observe, forward = self._inlet.receive_nowait, node.latency.pending.append, node.forward
         none_outcome, is_before_join = node.none_outcome, bool(node.place.joins)
         budget = SLICE
@@ -126,11 +127,7 @@ class Slot:
             call = self._write if self._node.plan.kind == "sink" else self._attempt
         if self._node.takes_live:
             call = partial(self._read_live, call)
-        return call if self._node.join is None else partial(self._check_joined, call)
-
-    async def _check_joined(self, call: Callable[[Record], Awaitable[Any]], record: Record) -> Any:
-        self._node.join.check(record)
-        return await call(record)
+        return call
 
     async def _read_live(self, call: Callable[[Record], Awaitable[Any]], record: Record) -> Any:
         """Call the plugin with a record whose completion may be live: nobody reads what goes no further."""
