@@ -15,7 +15,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.channel.inlet import Inlet
-from dagflow.completion import abandon_live
 from dagflow.engine.gathering import Gathering
 from dagflow.errors import DeadlinePassed, EndOfStream, JoinIncomplete, JoinSplit, JoinTimeout, WouldBlock
 from dagflow.record import Outcome
@@ -150,7 +149,7 @@ class Join:
             self._let_through(record, JoinSplit(self._edges[index]))
         elif gathering.done:
             self.late += 1
-            self._drop(record)
+            self.place.release(ticket)
         else:
             self._keep(record, index, gathering)
         gathering.coming -= 1
@@ -196,11 +195,10 @@ class Join:
     def _resolve(self, ticket: Ticket, gathering: Gathering) -> None:
         """Go on with what there is: no branch of the ticket can come any more, or none is needed."""
         arrived = self._close(ticket, gathering)
-        if ticket.cancelled:
+        if ticket.cancelled or not arrived:
+            self._hand_on(ticket, gathering)
             for record in arrived:
                 self.place.end(record, Outcome.CANCELLED)
-        elif not arrived:
-            self._hand_on(ticket, gathering)
         elif gathering.lost and not self._takes_first and self._plan.on_missing == "fail":
             self._refuse(ticket, gathering, arrived)
         else:
@@ -214,8 +212,8 @@ class Join:
             self._fire(gathering, arrived, JoinIncomplete(self._names(gathering)))
             return
         self._hand_on(ticket, gathering)
-        for record in arrived:
-            self._drop(record)
+        for _ in arrived:
+            self.place.release(ticket)
 
     def _on_timeout(self, ticket: Ticket, gathering: Gathering) -> None:
         arrived = self._close(ticket, gathering)
@@ -255,10 +253,6 @@ class Join:
     def _hand_on(self, ticket: Ticket, gathering: Gathering) -> None:
         for outcome, error in gathering.lost:
             self.place.hand_on(ticket, outcome, error)
-
-    def _drop(self, record: Record) -> None:
-        abandon_live(record.values())
-        self.place.release(record.ticket)
 
     def _names(self, gathering: Gathering) -> list[str]:
         return [name for index, name in enumerate(self._edges) if gathering.seen >> index & 1]

@@ -47,7 +47,7 @@ class Place:
         if not self.joins or ticket.gatherings is None:  # no join behind has heard of the record
             ticket.end(outcome, error)
             return
-        if outcome in _NOT_MISSING or ticket.cancelled:
+        if outcome in _NOT_MISSING:
             ticket.contribute(outcome, error)
         else:
             self.hand_on(ticket, outcome, error)

@@ -9,10 +9,16 @@ import anyio
 import pytest
 from rigs import Flow, FunctionStage, ListSink, ListSource, edge_of, records
 
-from dagflow.errors import RecordError
+from dagflow.channel.channel import Channel
+from dagflow.channel.doorbell import Doorbell
+from dagflow.engine.gathering import Gathering
+from dagflow.engine.join import Join
+from dagflow.engine.place import NOWHERE
+from dagflow.errors import EndOfStream, RecordError, WouldBlock
 from dagflow.expressions import Expression
-from dagflow.graph.plan import JoinPlan
-from dagflow.record import Outcome, Record
+from dagflow.graph.plan import JoinPlan, NodePlan
+from dagflow.plugin import ChannelLinks, NoOptions
+from dagflow.record import Outcome, Record, Ticket
 
 ALL = JoinPlan("all")
 PARTIAL = JoinPlan("all", on_missing="partial")
@@ -103,6 +109,43 @@ def test_a_false_condition_is_not_missing():
     flow = run(diamond(writing("a"), writing("b"), edges=[*edges, "right -> j", "j -> out"]))
     assert [("b" in fields) for _, fields in sorted(flow.plugins["out"].written)] == [False, False, True]
     assert flow.outcomes == {"delivered": 3}
+
+
+def test_a_branch_that_went_elsewhere_is_not_missing():
+    """A condition behind the fork may lead a branch past the join."""
+    edges = ["in -> fork", "fork -> left", "fork -> right", "left -> j", "j -> out"]
+    edges += [edge_of("right -> j", when=Expression("n == 0")), edge_of("right -> out", when=Expression("n > 0"))]
+    flow = run(diamond(writing("a"), writing("b"), edges=edges))
+    assert flow.outcomes == {"delivered": 3}
+    assert join_of(flow) == {"joined": 3}
+    assert len(flow.plugins["out"].written) == 5
+
+
+def test_a_second_fork_on_the_way():
+    """What a branch wrote before it forked again is not taken back by one that left it alone."""
+    plugins = {"in": ListSource(records(2))}
+    functions = {"fork": same, "left": writing("n", "changed"), "x": writing("x"), "y": writing("y"), "j": same}
+    plugins |= {name: FunctionStage(function) for name, function in functions.items()}
+    plugins["out"] = ListSink()
+    edges = ["in -> fork", "fork -> left", "left -> x", "left -> y", "x -> j", "y -> j", "fork -> j", "j -> out"]
+    flow = run(Flow(plugins, edges, {"j": {"join": ALL}}))
+    assert [fields for _, fields in plugins["out"].written] == [{"n": "changed", "x": True, "y": True}] * 2
+    assert flow.outcomes == {"delivered": 2}
+
+
+def test_a_join_does_not_wait_for_what_it_has():
+    """Once a branch came over each edge the record goes on, though a stage on the way might still give more."""
+    delivered = anyio.Event()
+
+    async def generating(record):
+        yield record
+        await delivered.wait()
+
+    async def write(record):
+        delivered.set()
+
+    flow = run(diamond(generating, writing("b"), count=1, sink=ListSink(write)))
+    assert flow.outcomes == {"delivered": 1}
 
 
 def test_all_branches_filtered_is_filtered():
@@ -298,7 +341,84 @@ def test_cancelling_ends_what_waits_in_the_join():
 
     asyncio.run(main())
     assert flow.outcomes == {"cancelled": 1}
-    assert flow.report["nodes"]["j"]["join"]["waiting"] == 0
+    assert join_of(flow) == {}
+
+
+def test_cancelling_the_losers_takes_nothing_from_the_winner():
+    """What was delivered stays so, if its record is cancelled before the slower branch has come."""
+    delivered = anyio.Event()
+
+    async def stuck(record):
+        await anyio.sleep_forever()
+
+    async def write(record):
+        delivered.set()
+
+    source = ListSource(records(1), can_cancel=True)
+    flow = diamond(same, stuck, ANY, source=source, sink=ListSink(write))
+
+    async def main():
+        engine = flow.engine()
+        running = asyncio.ensure_future(engine.run())
+        await delivered.wait()
+        while engine.report()["nodes"]["out"]["done"] < 1:
+            await asyncio.sleep(0)
+        next(iter(engine._wiring.book.live)).cancel()
+        flow.report = await running
+
+    asyncio.run(main())
+    assert flow.outcomes == {"delivered": 1}
+
+
+def test_a_failure_counts_for_more_than_a_cancellation():
+    """A branch had failed already when the record was cancelled."""
+
+    async def stuck(record):
+        await anyio.sleep_forever()
+
+    edges = ["in -> fork", "fork -> left", "fork -> right", "left -> j", "right -> j", "j -> out", "fork -> j"]
+    flow = diamond(failing, stuck, source=ListSource(records(1), can_cancel=True), edges=edges)
+
+    async def main():
+        engine = flow.engine()
+        running = asyncio.ensure_future(engine.run())
+        while not engine.started.is_set() or not engine.report()["nodes"]["left"]["failed"]:
+            await asyncio.sleep(0)
+        next(iter(engine._wiring.book.live)).cancel()
+        flow.report = await running
+
+    asyncio.run(main())
+    assert flow.outcomes == {"failed": 1}
+
+
+@pytest.mark.anyio
+async def test_slots_that_wait_are_told_of_the_end():
+    """If the last branch to come is lost when all edges have closed, nobody waits on."""
+    bell = Doorbell()
+    links = ChannelLinks(lambda *_: None, lambda: 0.0, bell)
+    channels = [Channel(edge_of(text), links) for text in ("a -> j", "b -> j")]
+    join = Join(
+        NodePlan("j", "stage", "test", Record, NoOptions(), join=ALL), channels, NOWHERE, bell, time.monotonic, 0
+    )
+    record = Record({}, "0")
+    record.ticket = Ticket(record, None)
+    record.ticket.gatherings = {join: Gathering()}
+    record.ticket.gatherings[join].coming = 2
+    channels[0].send_nowait(record)
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    for channel in channels:
+        channel.close()
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    waiting = [asyncio.ensure_future(bell.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    join.expect(record.ticket, -1)
+    await asyncio.gather(*waiting)
+    assert join.receive_nowait() is record
+    with pytest.raises(EndOfStream):
+        join.receive_nowait()
+    join.abandon()
 
 
 def test_a_forced_end_finds_what_waits_in_the_join():
@@ -358,19 +478,20 @@ def test_uneven_branches_do_not_lock():
     assert flow.report["nodes"]["j"]["taken"] == 200
 
 
-def nested(inner, outer, left=failing):
+def nested(inner, outer, left=failing, order=1, more=(), settings=None):
     """`a` and `b` joined at `j`, and that with `c` at `k`."""
     plugins = {"in": ListSource(records(2))}
     functions = {"fork": same, "a": left, "b": writing("b"), "j": same, "c": writing("c"), "k": same}
     plugins |= {name: FunctionStage(function) for name, function in functions.items()}
     plugins["out"] = ListSink()
     edges = ["in -> fork", "fork -> a", "fork -> b", "a -> j", "b -> j", "fork -> c", "c -> k", "j -> k", "k -> out"]
-    return run(Flow(plugins, edges, {"j": {"join": inner}, "k": {"join": outer}}))
+    return run(Flow(plugins, [*edges[::order], *more], {"j": {"join": inner}, "k": {"join": outer}} | (settings or {})))
 
 
-def test_an_outer_join_makes_up_for_an_inner_one():
-    """What the inner join gave up, the outer one goes on without."""
-    flow = nested(ALL, PARTIAL)
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_outer_join_makes_up_for_an_inner_one(order):
+    """What the inner join gave up, the outer one goes on without; the order of the edges is no matter."""
+    flow = nested(ALL, PARTIAL, order=order)
     assert flow.outcomes == {"delivered": 2}
     assert join_of(flow, "j") == {"incomplete": 2}
     assert join_of(flow, "k") == {"joined": 2, "partial": 2}
@@ -383,6 +504,14 @@ def test_an_inner_join_makes_up_for_its_branch():
     assert flow.outcomes == {"delivered": 2}
     assert join_of(flow, "k") == {"joined": 2}
     assert [set(fields) for _, fields in flow.plugins["out"].written] == [{"n", "b", "c"}] * 2
+
+
+def test_an_inner_join_makes_up_for_what_an_error_port_took():
+    """The outer one does not even hear of it."""
+    flow = nested(PARTIAL, ALL, more=["a.error -> out"], settings={"a": {"on_error": "port"}})
+    assert flow.outcomes == {"delivered": 2}
+    assert join_of(flow, "j") == {"joined": 2, "partial": 2}
+    assert join_of(flow, "k") == {"joined": 2}
 
 
 def test_what_two_joins_give_up_is_lost():
