@@ -1,4 +1,4 @@
-"""`dagflow graph`: print the plan of a file as text, Mermaid, DOT or JSON. Starts nothing."""
+"""`dagflow graph`: print the plan of a file as text, Mermaid, DOT, SVG or JSON. Starts nothing."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Format(StrEnum):
     TEXT = "text"
     MERMAID = "mermaid"
     DOT = "dot"
+    SVG = "svg"
     JSON = "json"
 
 
@@ -45,11 +46,18 @@ def render_plan(plan: Plan, format: Format, stream: TextIO) -> str:
     from dagflow.graph.render.dot import render_dot
     from dagflow.graph.render.json import render_json
     from dagflow.graph.render.mermaid import render_mermaid
+    from dagflow.graph.render.svg import render_svg
     from dagflow.graph.render.text import render_text
 
     if format is Format.TEXT:
         return render_text(plan, _width(), ascii_only=not _takes_lines(stream))
-    return {Format.MERMAID: render_mermaid, Format.DOT: render_dot, Format.JSON: render_json}[format](plan)
+    documents = {
+        Format.MERMAID: render_mermaid,
+        Format.DOT: render_dot,
+        Format.SVG: render_svg,
+        Format.JSON: render_json,
+    }
+    return documents[format](plan)
 
 
 def _width() -> int:
