@@ -54,7 +54,8 @@ max_in_flight 4096, drain_timeout 30s
 
 
 @pytest.mark.parametrize(
-    ("format", "begins"), [("mermaid", "flowchart LR\n"), ("dot", 'digraph "small" {\n'), ("json", "{\n")]
+    ("format", "begins"),
+    [("mermaid", "flowchart LR\n"), ("dot", 'digraph "small" {\n'), ("svg", "<svg xmlns="), ("json", "{\n")],
 )
 def test_formats(call, format, begins):
     """Each format goes to standard output, and nothing else does."""
