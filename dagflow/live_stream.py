@@ -87,7 +87,6 @@ class LiveStream:
     def abandon(self) -> None:
         """Stop reading: chunks are dropped, and nobody waits for room."""
         self.abandoned = True
-        self.claimed = False
         self.waiting.clear()
         _wake(self.reader)
         _wake(self.writer)

@@ -208,6 +208,17 @@ async def test_who_is_cancelled_while_the_block_drains_leaves_nothing_running():
     assert (await told[0]).outcome is Outcome.CANCELLED
 
 
+async def test_a_submitted_record_may_choose_a_port():
+    """The caller stands for the source, ports included."""
+    plugins = {"in": ListSource([]), "odd": ListSink(), "even": ListSink()}
+    flow = Flow(plugins, ["in.odd -> odd", "in.even -> even"], {"in": {"ports": frozenset({"odd", "even"})}})
+    record = Record({}, "1")
+    record.port = "odd"
+    async with open_plan(flow.plan) as pipeline:
+        assert (await pipeline.submit(record)).outcome is Outcome.DELIVERED
+    assert (plugins["odd"].ids, plugins["even"].ids) == (["1"], [])
+
+
 async def test_a_reply_that_is_tried_again_cuts_no_stream():
     """The second attempt finds its own answer given already."""
     read = asyncio.Event()

@@ -137,6 +137,18 @@ def test_exceptions_are_cleaned_with_all_that_they_came_from(error: BaseExceptio
     assert "sk-Ab" not in "".join(traceback.format_exception(Redactor([KEY]).scrub(error)))
 
 
+def test_what_was_hidden_stays_hidden() -> None:
+    """`raise ... from None` is not undone."""
+    try:
+        try:
+            raise ValueError(KEY)
+        except ValueError:
+            raise RuntimeError(KEY) from None
+    except RuntimeError as caught:
+        clean = Redactor([KEY]).scrub(caught)
+    assert "ValueError" not in "".join(traceback.format_exception(clean))
+
+
 def test_an_exception_stays_the_same_where_it_can() -> None:
     """Only one that makes its text itself is replaced, by one that says the same."""
     own, odd = RecordError(f"no {KEY}"), raised(Odd(), ValueError(KEY))
