@@ -7,6 +7,8 @@ nothing happened, except those that every reader looks for.
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
@@ -17,7 +19,8 @@ from dagflow.errors import DagflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+
+    from dagflow.graph.plan import Plan
 
 Report = dict[str, Any]
 
@@ -66,6 +69,23 @@ def check_report_path(path: Path) -> None:
         raise DagflowError(f"the report can't be written to `{path}`: there is no folder `{path.parent}`")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise DagflowError(f"the report can't be written to `{path}`: permission denied")
+
+
+def check_report_is_apart(path: Path, plan: Plan) -> None:
+    """Check that a report takes the place of nothing that the run reads or writes.
+
+    Raises:
+        DagflowError: it would replace the pipeline file, or a file that a node names in its options.
+    """
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device is shared
+    where = str(path.resolve())
+    if plan.path is not None and where == str(plan.path.resolve()):
+        raise DagflowError(f"the report can't be written to `{path}`: it is the pipeline file")
+    for node in plan.nodes.values():
+        named = [str(value.resolve()) for _, value in node.options if isinstance(value, Path)]
+        if any(where == name or fnmatchcase(where, name) for name in named):
+            raise DagflowError(f"the report can't be written to `{path}`: {node.kind} `{node.name}` uses this file")
 
 
 def _replace(path: Path, content: bytes) -> None:
