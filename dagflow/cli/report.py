@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import msgspec
 
 from dagflow.cli.numbers import show_count, show_counts, show_duration, show_rate, show_share
+from dagflow.cli.streams import print_document
 from dagflow.cli.tables import Column, Table, print_blocks
 from dagflow.errors import DagflowError
 
@@ -42,12 +43,15 @@ def render_report(report: Report, stream: TextIO) -> None:
 def write_report(path: Path, report: Report) -> None:
     """Write the report as JSON; a file is the old one or the whole new one, never a part.
 
-    A link, a pipe or a device is written through and stays what it is.
+    A link, a pipe or a device is written through and stays what it is; `-` is the standard output.
 
     Raises:
         DagflowError: it can't be written; the message says why.
     """
     text = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    if str(path) == "-":
+        print_document(text.decode())
+        return
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(text)
@@ -208,12 +212,12 @@ def _error_table(errors: list[dict[str, Any]]) -> Table:
 
 
 def _failure_notes(report: Report) -> Iterator[str]:
-    not_kept = sum(row["not_kept"] for row in report["nodes"].values())
+    not_kept = {name: row["not_kept"] for name, row in report["nodes"].items() if row["not_kept"]}
     if not_kept:
-        yield (
-            f"{show_count(not_kept)} failed and not kept; "
-            '`on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed'
-        )
+        # A source has no `on_error`: what it could not read stands in its input still.
+        has_say = any(report["nodes"][name]["kind"] != "source" for name in not_kept)
+        hint = '; `on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed'
+        yield f"{show_count(sum(not_kept.values()))} failed and not kept{hint if has_say else ''}"
 
 
 def _unfinished(unfinished: list[dict[str, str]]) -> Iterator[str | Table]:

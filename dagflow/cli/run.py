@@ -27,7 +27,10 @@ def run(
     file: FileArgument,
     overrides: SetOption = None,
     report_path: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON to this file.")
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Write the report as JSON to this file, or to standard output (`-`)."
+        ),
     ] = None,
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 even if records failed.")

@@ -143,6 +143,14 @@ def test_a_report_that_cannot_be_written_exits_with_2(tmp_path):
     assert "can't be written" in done.stderr
 
 
+def test_a_report_goes_to_standard_output_where_asked(tmp_path):
+    """After the data, and into no file of that name."""
+    *data, report = run(simple(tmp_path), "--report", "-").stdout.partition("{\n")
+    assert len(data[0].splitlines()) == 5
+    assert json.loads("{" + report)["accepted"] == 5
+    assert not (tmp_path / "-").exists()
+
+
 @pytest.mark.parametrize("report", ["p.toml", "in.jsonl", "more/../in.jsonl", "out.jsonl"])
 def test_a_report_takes_the_place_of_no_other_file(tmp_path, report):
     """The pipeline, what it reads and what it writes stay: the run does not begin."""
