@@ -43,7 +43,8 @@ def find_files(path: Path) -> list[Path]:
 
 def _check_readable(file: Path) -> None:
     if not file.exists():
-        raise PluginError(f"there is no file `{file}`")
+        home = "; `~` is no folder here, `${env:HOME}` is" if "~" in file.parts else ""
+        raise PluginError(f"there is no file `{file}`{home}")
     if file.is_dir():
         raise PluginError(f"`{file}` is a folder; expected a file, or a glob such as `{file / '*.jsonl'}`")
     if not file.is_file():

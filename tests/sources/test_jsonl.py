@@ -220,12 +220,22 @@ async def test_what_can_t_be_read_stops_the_start(tmp_path: Path) -> None:
     """With the path, and what was expected."""
     (tmp_path / "folder").mkdir()
     for path, message in [
-        ("no.jsonl", "there is no file `.*/no.jsonl`"),
+        ("no.jsonl", "there is no file `.*/no.jsonl`$"),
+        ("~/no.jsonl", r"there is no file `.*/~/no.jsonl`; `~` is no folder here, `\$\{env:HOME\}` is"),
         ("*.txt", r"no file matches `.*/\*.txt`"),
         ("folder", r"is a folder; expected a file, or a glob such as `.*/folder/\*.jsonl`"),
     ]:
         with pytest.raises(PluginError, match=message):
             await read_files(tmp_path, path=path)
+
+
+async def test_the_standard_input_has_one_reader() -> None:
+    """Two would take lines from each other; the next one may have it when the first is done."""
+    for _ in range(2):
+        async with opened(build(Jsonl, path="-"), name="a"):
+            with pytest.raises(PluginError, match="standard input is being read by another source"):
+                async with opened(build(Jsonl, path="-"), name="b"):
+                    pass
 
 
 @pytest.mark.parametrize(
