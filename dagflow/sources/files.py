@@ -81,4 +81,5 @@ def name_files(files: list[Path]) -> dict[Path, str]:
 
 def total_size(files: list[Path]) -> int | None:
     """Add up the sizes in bytes; None where one is no regular file, and so has none."""
-    return sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else None
+    have_sizes = all(str(file) != "-" and file.is_file() for file in files)
+    return sum(file.stat().st_size for file in files) if have_sizes else None

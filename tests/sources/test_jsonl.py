@@ -268,8 +268,10 @@ async def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert (first.id, second.id) == ("in:a\ufffd.jsonl:1", "in:b.jsonl:1")
 
 
-async def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Places say so; its length can't be known."""
+async def test_stdin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Places say so; its length can't be known, and is not that of a file called `-`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_text("x")
     stdin, write = os.pipe()
     monkeypatch.setattr(lines_module, "STDIN", stdin)
     os.write(write, b'{"input": "a"}\nbad\n')
