@@ -12,12 +12,26 @@ import errno
 import fcntl
 import os
 import stat
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from dagflow.errors import PluginError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_standard_input = Lock()  # the one thing of a whole program that a pipeline may name
+
+
+def claim_standard_input() -> Lock:
+    """Claim the standard input for one reader of this program; releasing the lock gives it back.
+
+    Raises:
+        PluginError: somebody reads it already; two would take lines from each other.
+    """
+    if not _standard_input.acquire(blocking=False):
+        raise PluginError("the standard input is being read by another source; only one can")
+    return _standard_input
 
 
 def claim(fd: int, path: Path) -> None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from dagflow.errors import NotDelivered, RecordError
 from dagflow.record import Outcome, Record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from dagflow.engine.caller import Result
@@ -54,6 +55,7 @@ class Pipeline:
         Raises:
             PipelineClosed: the pipeline drains or has ended; the record was not accepted.
             ValueError: there is no such source, or the record's priority or deadline is no number.
+            TypeError: the record is no mapping.
         """
         entrance = self._entrance(source)
         submission = entrance.submit(_as_record(record))
@@ -72,7 +74,7 @@ class Pipeline:
 
         Raises:
             NotDelivered: the record ended in another outcome, maybe after some chunks.
-            PipelineClosed, ValueError: the record was not accepted, as for `submit`.
+            PipelineClosed, ValueError, TypeError: the record was not accepted, as for `submit`.
         """
         entrance = self._entrance(source)
         submission = entrance.submit(_as_record(record), streams=True)
@@ -166,6 +168,8 @@ def run(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _as_record(record: Record | Mapping[str, Any]) -> Record:
+    if not isinstance(record, Mapping):
+        raise TypeError(f'a record is a mapping of fields, such as {{"input": "..."}}, not a `{type(record).__name__}`')
     return record if isinstance(record, Record) else Record(record)
 
 

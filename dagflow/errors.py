@@ -58,7 +58,9 @@ class ConfigError(DagflowError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         errors = [d for d in self.diagnostics if d.severity == "error"]
-        lines = [f"{d.path or 'pipeline'}:{d.line or 1}: {d.message}" for d in errors]
+        lines = [
+            f"{d.path or 'pipeline'}:{d.line or 1}: {d.message}" + (f" ({d.hint})" if d.hint else "") for d in errors
+        ]
         super().__init__("\n".join([f"the pipeline file has {len(errors)} error(s)", *lines]))
 
 

@@ -8,13 +8,14 @@ memory: what an expression costs is the affair of whoever writes the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MappingView
+from collections.abc import Iterator, Mapping, MappingView
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 from pydantic_core import PydanticCustomError, core_schema
 
 from dagflow.errors import ExpressionError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _LAZY: Final = (Iterator, MappingView, range)
+_LISTED: Final = 5  # keys that a message names
 _LOADING: Final = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
@@ -141,6 +143,20 @@ class Expression(_Source):
             raise self._failure(error) from error
 
 
+class _Missing(StrictUndefined):
+    """An undefined name; tells of a missing key or attribute in words of the file, not of Python."""
+
+    @property
+    def _undefined_message(self) -> str:
+        found, name = self._undefined_obj, self._undefined_name
+        if found is missing or self._undefined_hint:
+            return super()._undefined_message
+        if not isinstance(found, Mapping):
+            return f"there is no `{name}` in a value of type `{type(found).__name__}`"
+        keys = ", ".join(f"`{key}`" for key in list(found)[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
+        return f"there is no `{name}` in a table {f'that has {keys}' if keys else 'that is empty'}"
+
+
 class Template(_Source):
     """A Jinja text template over a record."""
 
@@ -151,10 +167,10 @@ class Template(_Source):
         other = next(self._tree().find_all(_LOADING), None)
         if other is not None:
             raise TemplateSyntaxError("a template cannot load another one; `${file:PATH}` can", other.lineno)
-        return _environment(StrictUndefined).from_string(self.source).render
+        return _environment(_Missing).from_string(self.source).render
 
     def _tree(self) -> nodes.Template:
-        return _environment(StrictUndefined).parse(self.source)
+        return _environment(_Missing).parse(self.source)
 
     def render(self, record: Record) -> str:
         """Fill the template in.

@@ -252,8 +252,8 @@ async def test_a_reply_that_is_tried_again_cuts_no_stream():
 async def test_a_wrong_file_and_a_plugin_that_does_not_open_raise(chat, tmp_path):
     """Both are told before the block begins."""
     broken = tmp_path / "broken.toml"
-    broken.write_text("[pipeline]\nnope = 1\n")
-    with pytest.raises(ConfigError, match="nope"):
+    broken.write_text("[pipeline]\nnam = 1\n")
+    with pytest.raises(ConfigError, match=r"broken.toml:2: .*`nam` \(did you mean `name`\?\)"):
         async with dagflow.open(broken):
             pass
     path = chat()
@@ -284,6 +284,14 @@ async def test_a_submit_during_the_drain_is_refused_at_once(chat):
         await asyncio.wait_for(pipeline.submit({"input": "late", "n": 1}), 5)
     first.cancel()
     await leaving
+
+
+@pytest.mark.parametrize("record", ["text", ["a"], None])
+async def test_what_is_no_record_is_refused_in_words(chat, record):
+    """Not with what Python says of dictionaries."""
+    async with dagflow.open(chat()) as pipeline:
+        with pytest.raises(TypeError, match=f"a record is a mapping of fields.*, not a `{type(record).__name__}`"):
+            await pipeline.submit(record)
 
 
 @pytest.mark.parametrize("attribute", ["priority", "deadline"])

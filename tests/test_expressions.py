@@ -11,7 +11,7 @@ from dagflow.errors import ExpressionError
 from dagflow.expressions import Expression, Template
 from dagflow.record import Record
 
-RECORD = Record({"input": "Why?", "n": 3}, "r1", session="s", priority=5, meta={"tier": "gold"})
+RECORD = Record({"input": "Why?", "n": 3, "empty": {}}, "r1", session="s", priority=5, meta={"tier": "gold"})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,9 @@ def test_values_are_never_templates() -> None:
     ("text", "reason"),
     [
         ("{{ nothing }}", "'nothing' is undefined"),
-        ("{{ meta.nothing }}", "no attribute 'nothing'"),
+        ("{{ meta.nothing }}", "there is no `nothing` in a table that has `tier`"),
+        ("{{ empty.nothing }}", "there is no `nothing` in a table that is empty"),
+        ("{{ input.nothing }}", "there is no `nothing` in a value of type `str`"),
         ("{{ input.__class__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
         ("{{ input | attr('__class__') }}", "is unsafe"),
         ("{{ '{0.__class__}'.format(input) }}", "is unsafe"),

@@ -7,17 +7,21 @@ nothing happened, except those that every reader looks for.
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
 
 from dagflow.cli.numbers import show_count, show_counts, show_duration, show_rate, show_share
+from dagflow.cli.streams import print_document
 from dagflow.cli.tables import Column, Table, print_blocks
 from dagflow.errors import DagflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+
+    from dagflow.graph.plan import Plan
 
 Report = dict[str, Any]
 
@@ -39,12 +43,15 @@ def render_report(report: Report, stream: TextIO) -> None:
 def write_report(path: Path, report: Report) -> None:
     """Write the report as JSON; a file is the old one or the whole new one, never a part.
 
-    A link, a pipe or a device is written through and stays what it is.
+    A link, a pipe or a device is written through and stays what it is; `-` is the standard output.
 
     Raises:
         DagflowError: it can't be written; the message says why.
     """
     text = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    if str(path) == "-":
+        print_document(text.decode())
+        return
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(text)
@@ -66,6 +73,23 @@ def check_report_path(path: Path) -> None:
         raise DagflowError(f"the report can't be written to `{path}`: there is no folder `{path.parent}`")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise DagflowError(f"the report can't be written to `{path}`: permission denied")
+
+
+def check_report_is_apart(path: Path, plan: Plan) -> None:
+    """Check that a report takes the place of nothing that the run reads or writes.
+
+    Raises:
+        DagflowError: it would replace the pipeline file, or a file that a node names in its options.
+    """
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device is shared
+    where = str(path.resolve())
+    if plan.path is not None and where == str(plan.path.resolve()):
+        raise DagflowError(f"the report can't be written to `{path}`: it is the pipeline file")
+    for node in plan.nodes.values():
+        named = [str(value.resolve()) for _, value in node.options if isinstance(value, Path)]
+        if any(where == name or fnmatchcase(where, name) for name in named):
+            raise DagflowError(f"the report can't be written to `{path}`: {node.kind} `{node.name}` uses this file")
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -188,12 +212,12 @@ def _error_table(errors: list[dict[str, Any]]) -> Table:
 
 
 def _failure_notes(report: Report) -> Iterator[str]:
-    not_kept = sum(row["not_kept"] for row in report["nodes"].values())
+    not_kept = {name: row["not_kept"] for name, row in report["nodes"].items() if row["not_kept"]}
     if not_kept:
-        yield (
-            f"{show_count(not_kept)} failed and not kept; "
-            '`on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed'
-        )
+        # A source has no `on_error`: what it could not read stands in its input still.
+        has_say = any(report["nodes"][name]["kind"] != "source" for name in not_kept)
+        hint = '; `on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed'
+        yield f"{show_count(sum(not_kept.values()))} failed and not kept{hint if has_say else ''}"
 
 
 def _unfinished(unfinished: list[dict[str, str]]) -> Iterator[str | Table]:

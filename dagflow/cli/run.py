@@ -27,7 +27,10 @@ def run(
     file: FileArgument,
     overrides: SetOption = None,
     report_path: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON to this file.")
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Write the report as JSON to this file, or to standard output (`-`)."
+        ),
     ] = None,
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 even if records failed.")
@@ -35,15 +38,16 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor the final report.")] = False,
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
-    from dagflow.cli.report import check_report_path, render_report, write_report
+    from dagflow.cli.report import check_report_is_apart, check_report_path, render_report, write_report
     from dagflow.errors import DagflowError
 
     if report_path is not None:
-        try:
+        with _wrong_report_path():
             check_report_path(report_path)
-        except DagflowError as error:
-            raise typer.BadParameter(str(error), param_hint="--report") from None
     plan = load_plan(file, overrides or [])
+    if report_path is not None:
+        with _wrong_report_path():
+            check_report_is_apart(report_path, plan)
     try:
         report = _run(plan, quiet)
         if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
@@ -78,6 +82,17 @@ def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
         await Progress(engine.report, sys.stderr, engine.clock, interactive).run()
 
     return run_blocking(plan, None if quiet else watch)
+
+
+@contextmanager
+def _wrong_report_path() -> Iterator[None]:
+    """Tell of a wrong path as of any wrong option."""
+    from dagflow.errors import DagflowError
+
+    try:
+        yield
+    except DagflowError as error:
+        raise typer.BadParameter(str(error), param_hint="--report") from None
 
 
 @contextmanager

@@ -35,7 +35,19 @@ def prepare_streams() -> None:
 
 
 def print_document(text: str) -> None:
-    """Print a document on standard output, which may raise OSError."""
-    sys.stdout.flush()  # what was printed before stays before
-    sys.stdout.buffer.write(text.encode(errors="replace"))
-    sys.stdout.buffer.flush()
+    """Print a document on standard output, or end the program with code 1, saying why it can't be.
+
+    Raises:
+        BrokenPipeError: whoever read it has left, who need not be told.
+    """
+    try:
+        sys.stdout.flush()  # what was printed before stays before
+        sys.stdout.buffer.write(text.encode(errors="replace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"error: standard output could not be written: {error.strerror}", file=sys.stderr)
+        # What is still buffered would fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(1) from None

@@ -64,8 +64,10 @@ class Document:
         return value if isinstance(value, dict) else {}
 
     def override_of(self, key: Key) -> Override | None:
-        """Give the last `--set` that the value at `key` came from."""
-        return next((o for o in reversed(self.overrides) if is_under(key, o.key)), None)
+        """Give the last `--set` that the value at `key` came from, or else the one that made its table."""
+        setting = [o for o in reversed(self.overrides) if is_under(key, o.key)]
+        making = [o for o in self.overrides if is_under(key, o.made)]
+        return next(iter(setting + making), None)
 
 
 def read_text(path: Path) -> str:

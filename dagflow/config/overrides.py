@@ -15,11 +15,12 @@ from dagflow.config.keys import Key, render_key
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One `--set`: the key as typed, where it leads, and the value's text."""
+    """One `--set`: the key as typed, where it leads, the value's text, and the outermost key that it made."""
 
     typed: str
     key: Key
     text: str
+    made: Key
 
     def render(self, text: str | None = None) -> str:
         """Give the option as the user typed it, or with another value."""
@@ -55,16 +56,19 @@ def apply_override(tables: dict[str, Any], override: str) -> Override:
     typed, names, text = parse_override(override)
     here: Any = tables
     key: Key = ()
+    made: Key | None = None
     for depth, name in enumerate(names, 1):
         part = _part(here, name, key)
         key += (part,)
+        if made is None and isinstance(here, dict) and part not in here:
+            made = key
         if depth == len(names):
             here[part] = _value(text)
         elif isinstance(here, dict):
             here = here.setdefault(part, {})
         else:
             here = here[part]
-    return Override(typed, key, text)
+    return Override(typed, key, text, made or key)
 
 
 def _part(here: Any, name: str, key: Key) -> str | int:

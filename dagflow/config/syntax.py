@@ -51,6 +51,7 @@ def _repeated_table(reason: str) -> tuple[str, str] | None:
 
 _HINTS: Final = {
     "Unescaped '\\' in a string": "write `\\\\`, or put the text in single quotes",
+    "Invalid hex value": "write `\\\\`, or put the text in single quotes",
     "Expected '=' after a key": "a key is followed by `=` and its value",
     "Illegal character '\\n'": 'close the quote, or use three quotes (""") for text of several lines',
     "Unclosed array": "close the array with `]`, and put a comma between its elements",
@@ -61,6 +62,10 @@ _HINTS: Final = {
 
 def _hint(reason: str, source: str, column: int) -> str | None:
     rest = source[column - 1 :].strip()
+    if reason.startswith("Expected newline") and rest.startswith(","):
+        return "remove the comma: only the elements of arrays and inline tables are separated by commas"
+    if reason.startswith("Invalid statement") and rest.startswith("{"):
+        return "a pipeline file is TOML, not JSON; `dagflow init` writes one to begin with"
     if reason.startswith("Invalid value"):
         return _value_hint(source, rest)
     if reason.startswith("Cannot overwrite a value"):
@@ -74,6 +79,9 @@ def _hint(reason: str, source: str, column: int) -> str | None:
 
 
 def _value_hint(source: str, rest: str) -> str:
+    curly = re.match(r"[“”„‘’]([^“”‘’]*)", rest)
+    if curly is not None:
+        return f'write straight quotes: `"{curly[1]}"`'
     word = re.match(r"[A-Za-z_][\w./-]*", rest)
     if source.lstrip().startswith("["):
         return "an array above is not closed: it lacks its `]`"

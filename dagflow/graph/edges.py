@@ -6,7 +6,7 @@ An edge with an error is left out of the draft, which remembers that there was o
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.layout import EDGES_HINT
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dagflow.config.keys import Key
     from dagflow.graph.draft import Draft
     from dagflow.registry import Registry
+
+_LISTED: Final = 8  # nodes that a hint names; a reader looks through no more
 
 
 def build_edges(draft: Draft, document: Document, registry: Registry) -> list[Diagnostic]:
@@ -103,7 +105,7 @@ def _check_start(index: int, table: EdgeTable, draft: Draft) -> Iterator[Diagnos
     name, dot, port = table.source.partition(".")
     key = edge_key(index, "from")
     if name not in draft.kinds:
-        yield from _unknown_node("comes from", name, draft, edge_key(index, "from"))
+        yield from _unknown_node("comes from", name, draft, key, "sink")
     elif draft.kinds[name] == "sink" and port != ERROR_PORT:
         yield diagnose("edge-out-of-sink", f"edge comes from sink `{name}`, where records end", key)
     elif dot and name in draft.nodes and port not in (ports := _ports(name, draft)):
@@ -116,7 +118,7 @@ def _check_end(index: int, table: EdgeTable, draft: Draft) -> Iterator[Diagnosti
     name, dot, _ = table.target.partition(".")
     key = edge_key(index, "to")
     if name not in draft.kinds:
-        yield from _unknown_node("goes to", name, draft, key)
+        yield from _unknown_node("goes to", name, draft, key, "source")
     elif dot:
         hint = f'write `to = "{name}"`; only `from` may name a port'
         yield diagnose("edge-into-port", f"edge goes to `{table.target}`, which is a port", key, hint=hint)
@@ -124,12 +126,15 @@ def _check_end(index: int, table: EdgeTable, draft: Draft) -> Iterator[Diagnosti
         yield diagnose("edge-into-source", f"edge goes into source `{name}`, where records begin", key)
 
 
-def _unknown_node(verb: str, name: str, draft: Draft, key: Key) -> Iterator[Diagnostic]:
+def _unknown_node(verb: str, name: str, draft: Draft, key: Key, impossible: str) -> Iterator[Diagnostic]:
     if draft.is_stray(name):
         return
     hint = did_you_mean(name, draft.kinds)
     if hint is None and name in draft.worker_names:
         hint = "it is a worker: a stage names it in its options, and no edge leads there"
+    possible = [f"`{node}`" for node, kind in draft.kinds.items() if kind != impossible]
+    if hint is None and 0 < len(possible) <= _LISTED:
+        hint = f"there are {', '.join(possible)}"
     yield diagnose("unknown-node", f"edge {verb} `{name}`, which does not exist", key, hint=hint)
 
 

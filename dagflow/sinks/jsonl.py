@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from anyio import to_thread
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from dagflow.claims import claim
 from dagflow.errors import PluginError
@@ -31,6 +32,13 @@ class Jsonl(LineSink):
         mode: Literal["replace", "append"] = Field(
             "replace", description="whether what the file held before is replaced or kept"
         )
+
+        @field_validator("path")
+        @classmethod
+        def _is_file(cls, path: Path) -> Path:
+            if str(path) == "-":
+                raise PydanticCustomError("no_file", 'it is no file; a sink with `type = "stdout"` prints')
+            return path
 
     async def build_output(self) -> Output:
         appends = self.options.mode == "append"

@@ -43,7 +43,8 @@ def find_files(path: Path) -> list[Path]:
 
 def _check_readable(file: Path) -> None:
     if not file.exists():
-        raise PluginError(f"there is no file `{file}`")
+        home = "; `~` is no folder here, `${env:HOME}` is" if "~" in file.parts else ""
+        raise PluginError(f"there is no file `{file}`{home}")
     if file.is_dir():
         raise PluginError(f"`{file}` is a folder; expected a file, or a glob such as `{file / '*.jsonl'}`")
     if not file.is_file():
@@ -80,4 +81,5 @@ def name_files(files: list[Path]) -> dict[Path, str]:
 
 def total_size(files: list[Path]) -> int | None:
     """Add up the sizes in bytes; None where one is no regular file, and so has none."""
-    return sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else None
+    have_sizes = all(str(file) != "-" and file.is_file() for file in files)
+    return sum(file.stat().st_size for file in files) if have_sizes else None

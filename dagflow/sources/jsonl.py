@@ -13,6 +13,7 @@ from anyio import to_thread
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from dagflow.claims import claim_standard_input
 from dagflow.options import FieldName, FilePath, Options, Size
 from dagflow.plugin import Source
 from dagflow.sources.files import find_files, name_files, total_size
@@ -22,6 +23,7 @@ from dagflow.sources.lines import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from threading import Lock
 
     from dagflow.plugin import Context
     from dagflow.record import Record
@@ -53,6 +55,7 @@ class Jsonl(Source):
                 raise PydanticCustomError("fields_of_batch", "batch lines have their own fields; remove `fields`")
             return self
 
+    _stdin: Lock | None = None
     _total: int | None = None
     _read = 0  # bytes, line feeds included
 
@@ -64,9 +67,16 @@ class Jsonl(Source):
 
     async def open(self, context: Context) -> None:
         await super().open(context)
+        if str(self.options.path) == "-":
+            self._stdin = claim_standard_input()
         files = await to_thread.run_sync(find_files, self.options.path)
         self._names = name_files(files)
         self._total = await to_thread.run_sync(total_size, files)
+
+    async def close(self) -> None:
+        if self._stdin is not None:
+            self._stdin.release()
+            self._stdin = None
 
     async def records(self) -> AsyncIterator[Record]:
         for file, name in self._names.items():

@@ -76,12 +76,13 @@ class LineReader:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, msgspec.ValidationError):
-        text = str(error).replace(", got ", ", but found ")
+        text = str(error).replace("Expected `object`, got ", "expected an object on each line, but found ")
         return text[:1].lower() + text[1:]
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
     if isinstance(error, msgspec.DecodeError):
-        return f"not JSON: {error}"
+        whole = "; an object must stand on one line" if "truncated" in str(error) else ""
+        return f"not JSON: {error}{whole}"
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return str(error)

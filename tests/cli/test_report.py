@@ -170,6 +170,13 @@ count  failed at  error  for example  which said
     ]
 
 
+def test_lines_that_could_not_be_read_get_no_hint_that_is_for_stages(clean):
+    """A source takes no `on_error`."""
+    text = printed(clean | {"nodes": {"questions": node("source", "jsonl", 1000, failed=2, not_kept=2)}})
+    assert "\n2 failed and not kept\n" in text
+    assert "on_error" not in text
+
+
 def test_failed_run(clean):
     """What ended the run stands in the first line."""
     text = printed(clean | {"stopped_by": "source `questions`: OSError: disk", "exit_code": 1, "in_flight": 3})

@@ -143,6 +143,34 @@ def test_a_report_that_cannot_be_written_exits_with_2(tmp_path):
     assert "can't be written" in done.stderr
 
 
+def test_a_report_goes_to_standard_output_where_asked(tmp_path):
+    """After the data, and into no file of that name."""
+    *data, report = run(simple(tmp_path), "--report", "-").stdout.partition("{\n")
+    assert len(data[0].splitlines()) == 5
+    assert json.loads("{" + report)["accepted"] == 5
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize("report", ["p.toml", "in.jsonl", "more/../in.jsonl", "out.jsonl"])
+def test_a_report_takes_the_place_of_no_other_file(tmp_path, report):
+    """The pipeline, what it reads and what it writes stay: the run does not begin."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "in.jsonl").write_text('{"input": "x"}\n')
+    path = write(
+        tmp_path,
+        """
+        pipeline.edges = [{ from = "in", to = "out" }]
+        sources.in = { type = "jsonl", path = "in*.jsonl" }
+        sinks.out = { type = "jsonl", path = "out.jsonl" }
+        """,
+    )
+    done = run(path, "--report", tmp_path / report)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "can't be written" in done.stderr
+    assert (tmp_path / "in.jsonl").read_text() == '{"input": "x"}\n'
+    assert "pipeline.edges" in path.read_text()
+
+
 def test_a_report_that_can_no_more_be_written_exits_with_1(tmp_path):
     """The run is done, but what was asked for is not."""
     done = run(simple(tmp_path), "--report", "/dev/full")

@@ -50,6 +50,14 @@ def test_nothing_is_delivered_to_a_closed_standard_output(call):
     assert b"`stdout` could not be written" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["show", "graph --format json", "validate --format json"])
+def test_a_document_that_cannot_be_written_is_told_in_one_line(call, command):
+    """A full disk is no defect of the program."""
+    done = call(command, ">/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == b"error: standard output could not be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_documents_are_utf_8_whatever_the_terminal_takes(call, encoding):
     """A file that a program reads has its characters as they are."""

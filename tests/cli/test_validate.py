@@ -76,7 +76,7 @@ def test_json_of_a_wrong_file(dagflow: Callable[..., Result], pipeline: Callable
         "path": "p.toml",
         "line": 4,
         "column": 22,
-        "hint": None,
+        "hint": "there are `b`, `z`",
     }
     assert slow["severity"] == "warning"
     assert (result.exit_code, result.stderr) == (78, "")
@@ -87,6 +87,7 @@ def test_github_annotations(dagflow: Callable[..., Result], pipeline: Callable[[
     result = dagflow("validate", pipeline(WRONG), "--format", "github")
     assert result.stdout.splitlines()[0] == (
         "::error file=p.toml,line=4,col=22,title=unknown-node::edge goes to `y`, which does not exist"
+        "%0Ahint: there are `b`, `z`"
     )
     assert result.exit_code == 78
     assert dagflow("validate", pipeline(FILE), "--format", "github").stdout == ""

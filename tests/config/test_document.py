@@ -59,6 +59,15 @@ def test_the_last_override_of_a_value_counts() -> None:
     assert document.override_of(("d",)) is None
 
 
+def test_a_table_comes_from_the_override_that_made_it() -> None:
+    """What is amiss with a table that does not stand in the file is amiss with the option."""
+    document = read_document("[a.b]\nx = 1", None, ["a.c.y=1", "a.c.z=2", "a.b.x=3"], {})
+    made = document.override_of(("a", "c"))
+    assert made is not None
+    assert made.typed == "a.c.y"
+    assert document.override_of(("a", "b")) is None
+
+
 def test_a_wrong_override_hides_its_value() -> None:
     """The value may be a secret, and is not at fault."""
     with pytest.raises(ConfigError) as caught:

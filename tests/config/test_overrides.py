@@ -49,6 +49,12 @@ def test_elements_of_arrays_are_counted_from_zero() -> None:
     assert override.key == ("edges", 1, "to")
 
 
+@pytest.mark.parametrize(("typed", "made"), [("a.b", ("a", "b")), ("a.c.d", ("a", "c")), ("x.y.z", ("x",))])
+def test_an_override_knows_what_it_made(typed: str, made: tuple[str, ...]) -> None:
+    """The outermost key that was not there before, or the value that it replaced."""
+    assert apply_override({"a": {"b": 1}}, f"{typed}=2").made == made
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -135,6 +135,15 @@ def test_a_worker_is_no_node() -> None:
     assert found.hint == "it is a worker: a stage names it in its options, and no edge leads there"
 
 
+def test_a_name_that_is_near_no_node_is_answered_with_the_possible_ones() -> None:
+    """An edge cannot go to a source, nor come from a sink."""
+    file = chain(FILL, edges=edges("a -> b", "b -> nowhere", "nobody -> z"))
+    assert [d.hint for d in findings(file) if d.code == "unknown-node"] == [
+        "there are `b`, `z`",
+        "there are `a`, `b`",
+    ]
+
+
 @pytest.mark.parametrize(
     ("written", "right"),
     [

@@ -231,6 +231,7 @@ def test_only_reply_forwards_live_completions() -> None:
 def test_bad_options() -> None:
     """Each is refused when the file is validated."""
     assert complaints(Jsonl) == [("path", "Field required")]
+    assert complaints(Jsonl, path="-") == [("path", 'it is no file; a sink with `type = "stdout"` prints')]
     assert complaints(Jsonl, path="a", mode="update") == [("mode", "Input should be 'replace' or 'append'")]
     assert complaints(Stdout, path="a") == [("path", "Extra inputs are not permitted")]
     assert complaints(Null, path="a") == [("path", "Extra inputs are not permitted")]

@@ -86,15 +86,15 @@ async def test_fields_chooses_the_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"{", "not JSON: "),
+        (b"{", "not JSON: Input data was truncated; an object must stand on one line"),
         (b"hello", "not JSON: "),
         (b'{"input": NaN}', "not JSON: "),
         (b'{"input": "a"} x', "not JSON: "),
         (b'{"input": "\xff"}', "not UTF-8"),
         (b'{"a":' * 100_000, "nested too deeply"),
-        ([1], "expected `object`, but found `array`"),
-        ("text", "expected `object`, but found `str`"),
-        (None, "expected `object`, but found `null`"),
+        ([1], "expected an object on each line, but found `array`"),
+        ("text", "expected an object on each line, but found `str`"),
+        (None, "expected an object on each line, but found `null`"),
         ({"prompt": "a", "n": 1}, "field `input` is missing; the line has `prompt`, `n`"),
         ({}, "field `input` is missing; the line has no more"),
         (dict.fromkeys("abcdef", 1), "the line has `a`, `b`, `c`, `d`, `e`, ..."),
@@ -220,12 +220,22 @@ async def test_what_can_t_be_read_stops_the_start(tmp_path: Path) -> None:
     """With the path, and what was expected."""
     (tmp_path / "folder").mkdir()
     for path, message in [
-        ("no.jsonl", "there is no file `.*/no.jsonl`"),
+        ("no.jsonl", "there is no file `.*/no.jsonl`$"),
+        ("~/no.jsonl", r"there is no file `.*/~/no.jsonl`; `~` is no folder here, `\$\{env:HOME\}` is"),
         ("*.txt", r"no file matches `.*/\*.txt`"),
         ("folder", r"is a folder; expected a file, or a glob such as `.*/folder/\*.jsonl`"),
     ]:
         with pytest.raises(PluginError, match=message):
             await read_files(tmp_path, path=path)
+
+
+async def test_the_standard_input_has_one_reader() -> None:
+    """Two would take lines from each other; the next one may have it when the first is done."""
+    for _ in range(2):
+        async with opened(build(Jsonl, path="-"), name="a"):
+            with pytest.raises(PluginError, match="standard input is being read by another source"):
+                async with opened(build(Jsonl, path="-"), name="b"):
+                    pass
 
 
 @pytest.mark.parametrize(
@@ -258,8 +268,10 @@ async def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert (first.id, second.id) == ("in:a\ufffd.jsonl:1", "in:b.jsonl:1")
 
 
-async def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Places say so; its length can't be known."""
+async def test_stdin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Places say so; its length can't be known, and is not that of a file called `-`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_text("x")
     stdin, write = os.pipe()
     monkeypatch.setattr(lines_module, "STDIN", stdin)
     os.write(write, b'{"input": "a"}\nbad\n')
