@@ -30,10 +30,10 @@ def records_format(fields: Sequence[str]) -> Format:
 
     def fill(value: Object, record: Record) -> None:
         for name in fields:
-            try:
-                record[name] = value.pop(name)
-            except KeyError:
-                raise ValueError(f"field `{name}` is missing; {_keys(value)}") from None
+            field = value.pop(name, None)
+            if field is None:  # `null` too: a prompt would say None
+                raise ValueError(f"field `{name}` is missing; {_keys(value)}")
+            record[name] = field
 
     return fill
 

@@ -97,6 +97,7 @@ async def test_fields_chooses_the_keys(tmp_path: Path) -> None:
         (None, "expected an object on each line, but found `null`"),
         ({"prompt": "a", "n": 1}, "field `input` is missing; the line has `prompt`, `n`"),
         ({}, "field `input` is missing; the line has no more"),
+        ({"input": None}, "field `input` is missing; the line has no more"),
         (dict.fromkeys("abcdef", 1), "the line has `a`, `b`, `c`, `d`, `e`, ..."),
         ({"input": "a", "id": [1]}, "`id` should be a text or a whole number, but is `list`"),
         ({"input": "a", "id": True}, "`id` should be a text or a whole number, but is `bool`"),
