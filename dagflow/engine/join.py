@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.channel.inlet import Inlet
 from dagflow.engine.gathering import Gathering
-from dagflow.errors import DeadlinePassed, EndOfStream, JoinIncomplete, JoinSplit, JoinTimeout, WouldBlock
+from dagflow.errors import DeadlinePassed, EndOfStream, FlowSignal, JoinIncomplete, JoinSplit, JoinTimeout, WouldBlock
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
@@ -94,10 +94,12 @@ class Join:
         while not self._ready:
             try:
                 record = self._inlet.receive_nowait()
-            except EndOfStream:
-                if not self._table:
-                    raise
-                raise WouldBlock from None  # a lost branch is being kept: then its join is told
+            except FlowSignal as signal:
+                if self._ready:
+                    break  # an edge found that a branch had waited too long, and that was the last to come
+                if isinstance(signal, EndOfStream) and self._table:
+                    raise WouldBlock from None  # a lost branch is being kept; then its join is told
+                raise
             self._arrive(record, self._inlet.last)
         return self._ready.popleft()
 

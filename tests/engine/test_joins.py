@@ -11,9 +11,8 @@ from rigs import Flow, FunctionStage, ListSink, ListSource, edge_of, records
 
 from dagflow.channel.channel import Channel
 from dagflow.channel.doorbell import Doorbell
-from dagflow.engine.gathering import Gathering
 from dagflow.engine.join import Join
-from dagflow.engine.place import NOWHERE
+from dagflow.engine.place import NOWHERE, Place
 from dagflow.errors import EndOfStream, RecordError, WouldBlock
 from dagflow.expressions import Expression
 from dagflow.graph.plan import JoinPlan, NodePlan
@@ -391,19 +390,39 @@ def test_a_failure_counts_for_more_than_a_cancellation():
     assert flow.outcomes == {"failed": 1}
 
 
+def waiting_for_two(on_missing="fail", now=lambda: 0.0):
+    """A join without an engine, its two channels, and a record of which two branches may come."""
+    before: list[Place] = []
+    bell = Doorbell()
+    links = ChannelLinks(lambda record, outcome, reason: before[0].end(record, outcome), now, bell)
+    edges = [edge_of("a -> j"), edge_of("b -> j", max_wait_s=1.0)]
+    channels = [Channel(edge, links) for edge in edges]
+    plan = NodePlan("j", "stage", "test", Record, NoOptions(), join=JoinPlan("all", on_missing=on_missing))
+    join = Join(plan, channels, NOWHERE, bell, time.monotonic, 0)
+    before.append(Place((join,), (join,)))
+    record = Record({}, "0")
+    record.ticket = Ticket(record, None)
+    before[0].fork(record.ticket, 1)
+    return join, channels, record
+
+
+@pytest.mark.anyio
+async def test_a_branch_that_came_too_late_lets_the_other_go_on():
+    """Who takes from the edges, and finds that what is there waited too long, looks again at what that changed."""
+    now = [0.0]
+    join, channels, record = waiting_for_two("partial", lambda: now[0])
+    channels[0].send_nowait(record)
+    channels[1].send_nowait(record.copy())
+    now[0] = 10.0
+    assert join.receive_nowait() is record
+    assert join.partial == 1
+    join.abandon()
+
+
 @pytest.mark.anyio
 async def test_slots_that_wait_are_told_of_the_end():
     """If the last branch to come is lost when all edges have closed, nobody waits on."""
-    bell = Doorbell()
-    links = ChannelLinks(lambda *_: None, lambda: 0.0, bell)
-    channels = [Channel(edge_of(text), links) for text in ("a -> j", "b -> j")]
-    join = Join(
-        NodePlan("j", "stage", "test", Record, NoOptions(), join=ALL), channels, NOWHERE, bell, time.monotonic, 0
-    )
-    record = Record({}, "0")
-    record.ticket = Ticket(record, None)
-    record.ticket.gatherings = {join: Gathering()}
-    record.ticket.gatherings[join].coming = 2
+    join, channels, record = waiting_for_two()
     channels[0].send_nowait(record)
     with pytest.raises(WouldBlock):
         join.receive_nowait()
@@ -411,7 +430,7 @@ async def test_slots_that_wait_are_told_of_the_end():
         channel.close()
     with pytest.raises(WouldBlock):
         join.receive_nowait()
-    waiting = [asyncio.ensure_future(bell.wait()) for _ in range(3)]
+    waiting = [asyncio.ensure_future(join._bell.wait()) for _ in range(3)]
     await asyncio.sleep(0)
     join.expect(record.ticket, -1)
     await asyncio.gather(*waiting)
