@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import EdgePlan
     from dagflow.record import Outcome, Record
     from dagflow.telemetry.instruments import Metrics
+
+CONTRACTS: Final = (1,)
+"""The versions of this contract that this dagflow keeps. `docs/contract.md` is the first."""
 
 
 class NoOptions(BaseModel):
@@ -53,8 +56,14 @@ class Context:
 
 
 class Plugin:
-    """What all kinds share."""
+    """What all kinds share.
 
+    Attributes:
+        contract: the version of this contract that the class is written for. A class that does not
+            say goes by the version that is installed.
+    """
+
+    contract: ClassVar[int] = max(CONTRACTS)
     Options: ClassVar[type[BaseModel]] = NoOptions
     options: Any
     context: Context

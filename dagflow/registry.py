@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from dagflow.config.shape import fields_of
 from dagflow.config.tables import engine_keys
 from dagflow.errors import AmbiguousType, BrokenPlugin, UnknownType, describe
-from dagflow.plugin import ModelWorker, Plugin, Sink, Source, Stage, Transport
+from dagflow.plugin import CONTRACTS, ModelWorker, Plugin, Sink, Source, Stage, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,19 +119,29 @@ def _imported(offer: Offer) -> type[Any]:
         loaded = offer.entry_point.load()
     except Exception as error:
         raise BrokenPlugin(offer.kind, offer.name, offer.package, describe(error)) from error
-    fault = _fault(offer.kind, loaded)
+    fault = fault_of(offer.kind, loaded)
     if fault is not None:
         raise BrokenPlugin(offer.kind, offer.name, offer.package, fault)
     return loaded
 
 
-def _fault(kind: str, loaded: Any) -> str | None:
+def fault_of(kind: str, loaded: Any) -> str | None:
+    """Say why something is no plugin of a kind; None if it is one."""
     base = BASES[kind]
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         return f"it is not a subclass of `{base.__name__}`"
+    if loaded.contract not in CONTRACTS:
+        return _unknown_contract(loaded.contract)
     if inspect.isabstract(loaded):
         return f"it lacks the method `{min(loaded.__abstractmethods__)}`"
     if not (isinstance(loaded.Options, type) and issubclass(loaded.Options, BaseModel)):
         return "its `Options` is not a pydantic model"
     taken = sorted(engine_keys(kind) & fields_of(loaded.Options).keys())
     return f"its option `{taken[0]}` is a key of the engine" if taken else None
+
+
+def _unknown_contract(contract: Any) -> str:
+    known = " and ".join(map(str, sorted(CONTRACTS)))
+    newer = isinstance(contract, int) and contract > max(CONTRACTS)
+    remedy = "a newer dagflow-engine" if newer else "a version of the package that is written for it"
+    return f"it is written for contract {contract!r}, and this dagflow keeps contract {known}; install {remedy}"

@@ -10,7 +10,8 @@ import pytest
 import toys
 from toys import BROKEN, OFFERS, offer
 
-from dagflow.errors import AmbiguousType, BrokenPlugin, UnknownType
+from dagflow.compile import compile_text
+from dagflow.errors import AmbiguousType, BrokenPlugin, ConfigError, UnknownType
 from dagflow.registry import Registry
 
 
@@ -62,6 +63,35 @@ def test_a_broken_plugin_says_what_is_wrong(name: str, reason: str) -> None:
     with pytest.raises(BrokenPlugin) as caught:
         Registry(BROKEN).load("stage", name)
     assert str(caught.value) == f"stage type `{name}` of package `toys` cannot be loaded: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("name", "contract", "remedy"),
+    [("Ahead", 2, "a newer dagflow-engine"), ("Behind", 0, "a version of the package that is written for it")],
+)
+def test_a_plugin_for_another_contract_is_refused(name: str, contract: int, remedy: str) -> None:
+    """Both versions are named, and what to install."""
+    with pytest.raises(BrokenPlugin) as caught:
+        Registry((offer("stages", "other", f"toys:{name}"),)).load("stage", "other")
+    told = f"it is written for contract {contract}, and this dagflow keeps contract 1; install {remedy}"
+    assert str(caught.value) == f"stage type `other` of package `toys` cannot be loaded: {told}"
+
+
+def test_a_contract_that_is_no_number_is_refused() -> None:
+    """Whatever it is, the message says it."""
+    with pytest.raises(BrokenPlugin, match="written for contract '1', and"):
+        Registry((offer("stages", "other", "toys:Vague"),)).load("stage", "other")
+
+
+def test_a_broken_plugin_breaks_only_what_names_it() -> None:
+    """All other types work beside it, whatever is wrong with it."""
+    broken = [offer("stages", name, f"toys:{name}") for name in ("Ahead", "Greedy", "Idle", "Missing")]
+    registry = Registry((*OFFERS, *broken, offer("stages", "gone", "no_such_module:X")))
+    assert compile_text(toys.chain('type = "fill"\ntemplate = "x"'), None, (), registry, {}).nodes["b"].cls is toys.Fill
+    for name in ("Ahead", "Greedy", "Idle", "Missing", "gone"):
+        with pytest.raises(ConfigError) as caught:
+            compile_text(toys.chain(f'type = "{name}"'), None, (), registry, {})
+        assert [d.code for d in caught.value.diagnostics if d.severity == "error"] == ["broken-plugin"]
 
 
 def test_a_worker_may_use_keys_that_only_stages_have() -> None:

@@ -272,6 +272,24 @@ class Crash(Stage):
         return record
 
 
+class Ahead(Route):
+    """Is written for a contract that is still to come."""
+
+    contract = 2
+
+
+class Behind(Route):
+    """Is written for a contract that is kept no more."""
+
+    contract = 0
+
+
+class Vague(Route):
+    """States its contract as something else than a number."""
+
+    contract = "1"  # type: ignore[assignment]
+
+
 class Idle(Stage):
     """Breaks the contract: has no `process`."""
 

@@ -1,0 +1,67 @@
+"""Checking: all rules for a kind of plugins, tried one by one on a sample."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dagflow.testing.conformance.nodes import NODE_RULES
+from dagflow.testing.conformance.plugins import PLUGIN_RULES
+from dagflow.testing.conformance.rule import Breach
+from dagflow.testing.conformance.sample import Sample
+from dagflow.testing.conformance.sinks import SINK_RULES
+from dagflow.testing.conformance.sources import SOURCE_RULES
+from dagflow.testing.conformance.stages import STAGE_RULES
+from dagflow.testing.conformance.transports import TRANSPORT_RULES
+from dagflow.testing.conformance.trial import Trial
+from dagflow.testing.conformance.workers import WORKER_RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagflow.plugin import Plugin
+    from dagflow.testing.conformance.rule import Rule
+
+RULES: Final[dict[str, tuple[Rule, ...]]] = {
+    "source": PLUGIN_RULES + NODE_RULES + SOURCE_RULES,
+    "stage": PLUGIN_RULES + NODE_RULES + STAGE_RULES,
+    "sink": PLUGIN_RULES + NODE_RULES + SINK_RULES,
+    "worker": PLUGIN_RULES + WORKER_RULES,
+    "transport": PLUGIN_RULES + TRANSPORT_RULES,
+}
+"""All rules for each kind, in the order of `docs/contract.md`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one rule; `breach` says what was found where the plugin does not keep it, else None."""
+
+    rule: Rule
+    breach: str | None
+
+
+def check_rule(rule: Rule, plugin: Sample | type[Plugin]) -> None:
+    """Try one rule on a plugin, in a folder and an event loop of its own.
+
+    Raises:
+        Breach: the plugin does not keep it.
+    """
+    with tempfile.TemporaryDirectory(prefix="dagflow-") as folder:
+        trial = Trial(Sample.of(plugin), Path(folder))
+        trial.prepare()
+        asyncio.run(rule.check(trial))
+
+
+def check_plugin(plugin: Sample | type[Plugin]) -> Iterator[Finding]:
+    """Try all rules for a plugin's kind, and give each with what was found."""
+    sample = Sample.of(plugin)
+    for rule in RULES[sample.kind]:
+        try:
+            check_rule(rule, sample)
+        except Breach as breach:
+            yield Finding(rule, str(breach))
+        else:
+            yield Finding(rule, None)

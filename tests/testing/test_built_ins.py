@@ -1,0 +1,77 @@
+"""Built-ins go through the same rules as the plugins of third parties."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagflow.registry import BASES, Registry
+from dagflow.testing import RULES, Sample, check_plugin
+
+REGISTRY = Registry()
+OFFERS = {
+    f"{kind} {offer.name}": offer
+    for kind in BASES
+    for offer in REGISTRY.offers(kind)
+    if offer.package == "dagflow-engine"
+}
+HANDBOOK = "# Edges\n\nBack-pressure slows a sender down.\n"
+LINES = '{"input": "one"}\n{"input": "two", "session": "s", "priority": 2, "deadline": "30s"}\nno record\n'
+
+
+def lines_of(name):
+    """Count the lines that stand in a file of the sample's folder."""
+    return lambda folder: (folder / name).read_text().count("\n") if (folder / name).exists() else 0
+
+
+# What a type needs beside its class; any other is tried with its defaults.
+NEEDS = {
+    "source generate": {"options": {"count": 3, "sessions": 2, "priorities": [0, 1]}},
+    "source jsonl": {"options": {"path": "in.jsonl"}, "files": {"in.jsonl": LINES}},
+    "stage filter": {"options": {"keep": "input | length > 3"}},
+    "stage inference": {"options": {"worker": "main", "parameters": {"temperature": 0.5}}},
+    "stage retrieve": {"options": {"documents": "docs", "index": "index.db"}, "files": {"docs/edges.md": HANDBOOK}},
+    "stage set": {"options": {"fields": {"length": "input | length"}}},
+    "stage sleep": {"options": {"delay": "1ms"}},
+    "stage template": {"options": {"template": "Answer: {{ input }}"}},
+    "sink jsonl": {"options": {"path": "out.jsonl"}, "arrived": lines_of("out.jsonl")},
+}
+
+
+def sample(name):
+    """Give the sample of a built-in."""
+    offer = OFFERS[name]
+    return Sample(REGISTRY.load(offer.kind, f"{offer.package}:{offer.name}"), **NEEDS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_a_built_in_keeps_every_rule(name):
+    """Each rule for its kind was tried, and none complains."""
+    found = list(check_plugin(sample(name)))
+    assert [f"{f.rule.id}: {f.breach}" for f in found if f.breach] == []
+    assert len(found) == len(RULES[OFFERS[name].kind])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("source jsonl", {"path": "in.jsonl", "format": "openai-batch"}),
+        ("stage template", {"messages": [{"role": "user", "content": "{{ input }}"}]}),
+        ("stage post", {"steps": [{"type": "redact"}], "output": "clean"}),
+        ("stage fail", {"rate": 0.5, "error": "overloaded"}),
+        ("sink jsonl", {"path": "out.jsonl", "mode": "append", "template": "{{ input }}"}),
+        ("worker echo", {"chunk_delay": "1ms", "delay": "1ms"}),
+        ("worker echo", {"error_rate": 1.0, "error": "refused"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_other_options_keep_every_rule_too(name, options):
+    """What a node declares and does depends on its options."""
+    plain = sample(name)
+    tried = Sample(plain.cls, options=options, files=plain.files, arrived=plain.arrived)
+    assert [f"{f.rule.id}: {f.breach}" for f in check_plugin(tried) if f.breach] == []
+
+
+def test_needs_are_of_built_ins():
+    """Nothing is described that does not exist."""
+    assert NEEDS.keys() <= OFFERS.keys()
+    assert len(OFFERS) >= 17

@@ -1,0 +1,86 @@
+"""The rules themselves: what is sound keeps them all, and each broken plugin breaks just the one."""
+
+from __future__ import annotations
+
+import pytest
+from broken_plugins import general, sinks, sources, stages, transports, workers
+
+from dagflow.testing import RULES, Breach, check_plugin, check_rule
+from dagflow.testing.conformance import nodes, plugins
+from dagflow.testing.conformance import sinks as sink_rules
+from dagflow.testing.conformance import sources as source_rules
+from dagflow.testing.conformance import stages as stage_rules
+from dagflow.testing.conformance import transports as transport_rules
+from dagflow.testing.conformance import workers as worker_rules
+from dagflow.testing.conformance.rule import Rule
+
+SAMPLES = (general, stages, sources, sinks, workers, transports)
+SOUND = {f"{module.__name__}-{name}": sample for module in SAMPLES for name, sample in module.SOUND.items()}
+BROKEN = {id: sample for module in SAMPLES for id, sample in module.BROKEN.items()}
+HOMES = {
+    plugins: plugins.PLUGIN_RULES,
+    nodes: nodes.NODE_RULES,
+    source_rules: source_rules.SOURCE_RULES,
+    stage_rules: stage_rules.STAGE_RULES,
+    sink_rules: sink_rules.SINK_RULES,
+    worker_rules: worker_rules.WORKER_RULES,
+    transport_rules: transport_rules.TRANSPORT_RULES,
+}
+ALL = {rule.id: rule for rules in RULES.values() for rule in rules}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_is_sound_keeps_every_rule(name):
+    """No rule complains of a plugin that has no fault."""
+    assert [f"{f.rule.id}: {f.breach}" for f in check_plugin(SOUND[name]) if f.breach] == []
+
+
+@pytest.mark.parametrize("id", BROKEN)
+def test_a_broken_plugin_breaks_just_its_rule(id):
+    """One fault is found once, where it belongs."""
+    assert [f.rule.id for f in check_plugin(BROKEN[id]) if f.breach] == [id]
+    with pytest.raises(Breach):
+        check_rule(ALL[id], BROKEN[id])
+
+
+def test_each_rule_has_a_broken_plugin():
+    """Otherwise nobody would know whether it ever complains."""
+    assert sorted(BROKEN) == sorted(ALL)
+
+
+@pytest.mark.parametrize("home", HOMES, ids=[home.__name__.rpartition(".")[2] for home in HOMES])
+def test_each_rule_that_is_written_is_listed(home):
+    """A rule that nobody runs is none; numbers go up without a gap."""
+    written = [value for value in vars(home).values() if isinstance(value, Rule)]
+    assert list(HOMES[home]) == written
+    prefix = written[0].id.partition("-")[0]
+    assert [rule.id for rule in written] == [f"{prefix}-{number}" for number in range(1, len(written) + 1)]
+
+
+def test_each_kind_gets_the_rules_of_all():
+    """The rules for a kind are those for all plugins, those for all nodes where it is one, and its own."""
+    common, node = len(plugins.PLUGIN_RULES), len(nodes.NODE_RULES)
+    own = {"source": 9, "stage": 12, "sink": 12, "worker": 9, "transport": 7}
+    extra = {kind: common + (node if kind in ("source", "stage", "sink") else 0) for kind in own}
+    assert {kind: len(rules) for kind, rules in RULES.items()} == {kind: own[kind] + extra[kind] for kind in own}
+    assert len(ALL) == common + node + sum(own.values())
+
+
+def test_check_plugin_runs_every_rule(monkeypatch):
+    """Each check is awaited once, also after one that complained."""
+    ran = []
+
+    def spied(rule):
+        async def check(trial):
+            ran.append(rule.id)
+            raise Breach("no")
+
+        return Rule(rule.id, rule.text, check)
+
+    for kind, rules in list(RULES.items()):
+        monkeypatch.setitem(RULES, kind, tuple(map(spied, rules)))
+        sample = {**general.SOUND, "source": sources.SOUND["list"], "sink": sinks.SOUND["lines"]}.get(kind)
+        sample = sample or {"worker": workers.SOUND["plain"], "transport": transports.SOUND["memory"]}[kind]
+        ran.clear()
+        found = list(check_plugin(sample))
+        assert ran == [rule.id for rule in rules] == [f.rule.id for f in found if f.breach == "no"]
