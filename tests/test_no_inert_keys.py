@@ -149,6 +149,27 @@ def test_edge_max_wait():
     assert edge(text(first('max_wait = "1h"')))["shed"] == 0
 
 
+def in_order(tmp_path, order):
+    """The priorities of the records as they come out, where all wait in one edge."""
+    file = text(first(order), source="priorities = [0, 1, 2]").replace(
+        'type = "null"', f'type = "jsonl"\npath = "{tmp_path / "out.jsonl"}"\ntemplate = "{{{{ priority }}}}"'
+    )
+    run(file)
+    return (tmp_path / "out.jsonl").read_text().split()
+
+
+def test_edge_order(tmp_path):
+    """The most important record comes first, not the one that came first."""
+    assert in_order(tmp_path, 'order = "priority"') == sorted(in_order(tmp_path, 'order = "fifo"'), reverse=True)
+    assert in_order(tmp_path, 'order = "deadline"') == in_order(tmp_path, 'order = "fifo"')
+
+
+def test_edge_ageing(tmp_path):
+    """The less it takes to become important, the more waiting counts."""
+    assert in_order(tmp_path, 'order = "priority", ageing = "1h"') != in_order(tmp_path, 'order = "fifo"')
+    assert in_order(tmp_path, 'order = "priority", ageing = "0.001us"') == in_order(tmp_path, 'order = "fifo"')
+
+
 def test_edge_when():
     """Only what it holds of goes this way."""
     assert outcomes(text(first('when = "n < 5"'))) == {"delivered": 5, "failed": 15}
@@ -213,6 +234,44 @@ def test_node_on_error():
     assert node(text(stage=FAIL + 'on_error = "dead_letter"'))["not_kept"] == 20
     edges = PLAIN + ', { from = "work.error", to = "out" }'
     assert outcomes(text(edges, stage=FAIL + 'on_error = "port"')) == {"delivered": 20}
+
+
+def test_node_affinity():
+    """Records of one session are worked on one at a time."""
+    forever = SLEEP.replace("1ms", "1h") + "concurrency = 4\n"
+    for affinity, slots in (("", 4), ('affinity = "session"', 1)):
+        file = text(pipeline='drain_timeout = "1ms"', source="sessions = 1", stage=forever + affinity)
+        assert [row["where"] for row in run(file, stop=True)["unfinished"]].count("work") == slots
+
+
+def joined(settings, stage=SLEEP):
+    """A file in which `pick` gets each record from `in` and from `work`."""
+    edges = (
+        '{ from = "in", to = "work" }, { from = "in", to = "pick" }, { from = "work", to = "pick" }, '
+        '{ from = "pick", to = "out" }'
+    )
+    return text(edges, stage=stage, top=f'[stages.pick]\ntype = "set"\nfields = {{ x = "1" }}\n{settings}')
+
+
+def test_node_join():
+    """`all` makes one record of the branches, `any` takes the first; otherwise each comes by itself."""
+    assert node(joined(""), "out")["taken"] == 40
+    assert node(joined('join = "all"'), "pick")["join"]["joined"] == node(joined('join = "all"'), "out")["taken"] == 20
+    assert node(joined('join = "any"'), "pick")["join"]["late"] == 20
+
+
+def test_node_join_timeout():
+    """A join goes on, or fails, when it has waited so long."""
+    slow = SLEEP.replace("1ms", "20ms") + "concurrency = 20"
+    for timeout, timed_out in (("1ms", 20), ("1h", 0)):
+        row = node(joined(f'join = "all"\njoin_timeout = "{timeout}"', slow), "pick")
+        assert row["join"]["timed_out"] == timed_out
+
+
+def test_node_on_missing():
+    """A join without a lost branch fails, or goes on."""
+    assert outcomes(joined('join = "all"\non_missing = "fail"', FAIL)) == {"failed": 20}
+    assert outcomes(joined('join = "all"\non_missing = "partial"', FAIL)) == {"delivered": 20}
 
 
 def test_retry_attempts():

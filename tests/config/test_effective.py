@@ -23,6 +23,8 @@ def test_defaults_are_filled_in() -> None:
         "to": "b",
         "capacity": 512,
         "when_full": "block",
+        "order": "fifo",
+        "dead_letter": False,
         "best_effort": False,
         "via": "memory",
     }

@@ -3,10 +3,12 @@
     {"pipeline": str, "max_in_flight": int, "drain_timeout_s": float,
      "nodes": [{"name", "kind", "type", "layer", "position", "concurrency", "timeout_s",
                 "retry": {"attempts", "backoff_s", "max_backoff_s"}, "on_error", "fan_out",
-                "unmatched", "reads": [str], "reads_any": [[str]], "writes": [str] | null,
-                "ports": [str], "workers": [str], "live": bool, "settings": {key: value}}],
+                "unmatched", "affinity", "join": {"mode", "timeout_s", "on_missing"} | null,
+                "reads": [str], "reads_any": [[str]], "writes": [str] | null, "ports": [str],
+                "workers": [str], "live": bool, "settings": {key: value}}],
      "edges": [{"name", "source", "port", "target", "capacity", "max_bytes", "when_full",
-                "block_timeout_s", "max_wait_s", "when", "best_effort", "via"}],
+                "block_timeout_s", "max_wait_s", "order", "ageing_s", "dead_letter", "when", "best_effort",
+                "via"}],
      "workers": [{"name", "type", "settings": {key: value}}]}
 
 Times are in seconds and sizes in bytes; `settings` is the node's table as `dagflow show`
@@ -60,6 +62,8 @@ def _node(plan: Plan, node: NodePlan, layer: int, position: int) -> dict[str, An
         "on_error": node.on_error,
         "fan_out": node.fan_out,
         "unmatched": node.unmatched,
+        "affinity": node.affinity,
+        "join": None if node.join is None else asdict(node.join),
         "reads": sorted(node.reads),
         "reads_any": [sorted(group) for group in node.reads_any],
         "writes": None if node.writes is None else sorted(node.writes),

@@ -27,17 +27,30 @@ def node_terms(node: NodePlan) -> list[str]:
         terms.append("first match only")
     if node.unmatched == "filter":
         terms.append("unmatched: filter")
-    return terms + [f"worker {worker}" for worker in node.workers]
+    if node.affinity is not None:
+        terms.append(f"lanes by {node.affinity}")
+    return [*terms, *_join_terms(node), *(f"worker {worker}" for worker in node.workers)]
+
+
+def _join_terms(node: NodePlan) -> list[str]:
+    if node.join is None:
+        return []
+    if node.join.mode == "any":
+        return ["joins any"]
+    missing = ", partial" if node.join.on_missing == "partial" else ""
+    return [f"joins all within {render_duration(node.join.timeout_s)}{missing}"]
 
 
 def edge_bound(edge: EdgePlan) -> str:
-    """Say an edge's bound and policy, such as `512 block` or `512 64MiB block 5s`."""
+    """Say an edge's bound, policy and order, such as `512 block` or `512 64MiB block 5s by priority`."""
     terms = [str(edge.capacity)]
     if edge.max_bytes is not None:
         terms.append(render_size(edge.max_bytes))
     terms.append(edge.when_full)
     if edge.block_timeout_s is not None:
         terms.append(render_duration(edge.block_timeout_s))
+    if edge.order != "fifo":
+        terms.append(f"by {edge.order}")
     return " ".join(terms)
 
 
@@ -46,6 +59,8 @@ def edge_terms(edge: EdgePlan) -> list[str]:
     terms = []
     if edge.max_wait_s is not None:
         terms.append(f"max wait {render_duration(edge.max_wait_s)}")
+    if edge.dead_letter:
+        terms.append("dead letters")
     if edge.best_effort:
         terms.append("best effort")
     if edge.via != "memory":
