@@ -26,7 +26,7 @@ class Sample:
         options: its options, as they stand in a file.
         files: texts or bytes by the paths at which they are put, relative as those in `options` are.
         records: what a stage or sink is given, as records or their fields; by default some that have
-            what it reads.
+            what it reads, and `input` and `text`.
         requests: what a worker is asked; by default a prompt and a chat.
         workers: by name, the workers that the options name; by default they answer anything.
         arrived: how many records a sink has delivered, to be seen in the folder; None if that can't be seen there.
@@ -73,8 +73,8 @@ def sample_value(field: str) -> Any:
 
 
 def sample_record(fields: set[str], number: int) -> Record:
-    """Make a record that has these fields."""
-    values = {name: sample_value(name) for name in sorted(fields)}
+    """Make a record that has these fields, and beside them those that most records have."""
+    values = {name: sample_value(name) for name in sorted(fields | {"input", "text"})}
     return Record(values, f"sample:{number}", session=f"session-{number}", meta={"number": number})
 
 
