@@ -14,6 +14,7 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.expressions import Template
 from dagflow.graph.draft import edge_key
 from dagflow.graph.idle import check_idle
+from dagflow.graph.straits import check_straits
 from dagflow.record import ALWAYS_READABLE
 from dagflow.units import render_duration
 
@@ -30,6 +31,7 @@ def advise(draft: Draft, document: Document, flow: Flow | None) -> Iterator[Diag
     yield from _unused_workers(draft)
     yield from _long_timeouts(draft)
     yield from check_idle(draft, document)
+    yield from check_straits(draft)
     if not draft.edges_lost:
         yield from _unconnected_ports(draft)
     if flow is not None:

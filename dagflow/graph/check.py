@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import ERROR_PORT, edge_key
+from dagflow.graph.gathering import check_gathering
 from dagflow.graph.order import find_cycles, forward_order, reachable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
     yield from _check_presence(draft)
     yield from _check_duplicates(draft)
     cyclic = yield from _check_cycles(draft)
+    yield from check_gathering(draft)
     if draft.edges and not draft.edges_lost:
         yield from _check_ways_in(draft, cyclic)
         yield from _check_ways_out(draft, cyclic)

@@ -91,12 +91,12 @@ class Draft:
         """Whether all that follows a stage forwards a completion chunk by chunk.
 
         That takes one plain edge from node to node. A condition would look at a completion
-        that is not there yet, and a transport carries whole ones.
+        that is not there yet; a transport, a join and a dead letter want whole ones.
         """
         edges = [edge for _, edge in self.leaving(name) if edge.port != ERROR_PORT]
         plain = len(edges) == 1 and edges[0].port is None and edges[0].when is None and edges[0].via == "memory"
         after = self.nodes.get(edges[0].target) if plain else None
-        if after is None:
+        if after is None or after.join is not None or edges[0].dead_letter:
             return False
         if after.kind == "sink":
             return after.cls.forwards_live

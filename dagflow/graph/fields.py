@@ -8,12 +8,14 @@ makes both sets everything, which is written None.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from inspect import get_annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.order import forward_order
+from dagflow.graph.ways import skips, ways_to
 from dagflow.record import ALWAYS_READABLE
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from dagflow.graph.draft import Draft
     from dagflow.graph.plan import EdgePlan, NodePlan
+    from dagflow.graph.ways import Ways
 
 Fields = frozenset[str] | None
 
@@ -58,7 +61,7 @@ def trace_fields(draft: Draft) -> Flow | None:
         if draft.kinds[name] == "source":
             before = State(frozenset(), frozenset())
         elif entering:
-            before = _merged(entering)
+            before = _joined(name, entering, flow, draft) if _is_strict(name, draft) else _merged(entering)
         else:
             continue
         flow.before[name] = before
@@ -135,6 +138,30 @@ def _hint(name: str, group: frozenset[str], maybe: frozenset[str], draft: Draft)
 
 def _has(fields: Fields, group: Iterable[str]) -> bool:
     return fields is None or not fields.isdisjoint(group)
+
+
+def _is_strict(name: str, draft: Draft) -> bool:
+    """Whether a node lets no record through that lacks a branch."""
+    node = draft.nodes.get(name)
+    return node is not None and node.join is not None and (node.join.mode, node.join.on_missing) == ("all", "fail")
+
+
+def _joined(name: str, entering: list[State], flow: Flow, draft: Draft) -> State:
+    """Give what records have that come out of a join: all that the branches bring which surely come."""
+    ways, merged = ways_to(name, draft), _merged(entering)
+    surely = merged.surely
+    for position, index in enumerate(ways.inputs):
+        if index in flow.along and not _may_be_absent(ways, position, draft):
+            surely = _union(surely, flow.along[index].surely)
+    return State(surely, merged.maybe)
+
+
+def _may_be_absent(ways: Ways, position: int, draft: Draft) -> bool:
+    """Whether a record may lack this branch though nothing was lost; a stage that does not say so filters nothing."""
+    stages = [draft.nodes[name] for name in ways.branch_nodes(position) if name in draft.nodes]
+    return any(skips(draft.edges[index], draft) for index in ways.branch_edges(position)) or any(
+        "None" in str(get_annotations(node.cls.process).get("return")) for node in stages if node.kind == "stage"
+    )
 
 
 def _merged(states: list[State]) -> State:

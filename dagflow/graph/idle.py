@@ -107,7 +107,8 @@ def _most_on_edges(draft: Draft) -> dict[int, int]:
         known = draft.kinds[name] == "source" or (None not in entering and _splits_nothing(draft.nodes.get(name)))
         for index, edge in draft.leaving(name) if known else ():
             if not edge.best_effort:
-                ways[index] = sum(filter(None, entering)) or 1
+                joined = name in draft.nodes and draft.nodes[name].join is not None
+                ways[index] = 1 if joined else sum(filter(None, entering)) or 1
     return {index: count * draft.pipeline.max_in_flight for index, count in ways.items() if draft.pipeline}
 
 

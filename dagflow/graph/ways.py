@@ -1,0 +1,99 @@
+"""Ways: which nodes and edges lead to which inputs of a join.
+
+What leads to all inputs stands before the fork; what leads to some of them is on a branch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from dagflow.graph.draft import ERROR_PORT
+from dagflow.graph.order import reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagflow.graph.draft import Draft
+    from dagflow.graph.plan import EdgePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways to the inputs of one join.
+
+    Attributes:
+        inputs: the positions of the edges that go into it, in file order.
+        nodes: for each input, the nodes that lead to it.
+        edges: for each input, the edges that lead to it, itself included.
+    """
+
+    inputs: tuple[int, ...]
+    nodes: tuple[frozenset[str], ...]
+    edges: tuple[frozenset[int], ...]
+
+    def branch_nodes(self, position: int) -> frozenset[str]:
+        """Give the nodes that lead to this input, but not to all."""
+        return self.nodes[position].difference(frozenset.intersection(*self.nodes))
+
+    def branch_edges(self, position: int) -> frozenset[int]:
+        """Give the edges that lead to this input, but not to all."""
+        return self.edges[position].difference(frozenset.intersection(*self.edges))
+
+    def own_nodes(self, one: int, other: int) -> tuple[frozenset[str], frozenset[str]]:
+        """Give the nodes that lead to one of two inputs only, for each of the two."""
+        return self.nodes[one] - self.nodes[other], self.nodes[other] - self.nodes[one]
+
+
+def ways_to(name: str, draft: Draft) -> Ways:
+    """Find the ways to the inputs of a node."""
+    inputs = tuple(index for index, _ in draft.entering(name))
+    back = [(edge.target, edge.source) for edge in draft.edges.values()]
+    nodes = tuple(frozenset(reachable([draft.edges[index].source], back)) for index in inputs)
+    edges = tuple(
+        frozenset({index, *(i for i, edge in draft.edges.items() if edge.target in leading)})
+        for index, leading in zip(inputs, nodes, strict=True)
+    )
+    return Ways(inputs, nodes, edges)
+
+
+def meets(ways: Ways, draft: Draft) -> bool:
+    """Whether some node may send branches of one record to two of the inputs."""
+    return any(
+        _parts(name, ways.edges[one], ways.edges[other], draft)
+        for one, other in combinations(range(len(ways.inputs)), 2)
+        for name in ways.nodes[one] & ways.nodes[other]
+    )
+
+
+def sheds(edge: EdgePlan) -> bool:
+    """Whether an edge may lose records."""
+    return edge.when_full != "block" or edge.block_timeout_s is not None or edge.max_wait_s is not None
+
+
+def skips(edge: EdgePlan, draft: Draft) -> bool:
+    """Whether a record may leave its node otherwise than over this edge, without being lost."""
+    node = draft.nodes.get(edge.source)
+    chosen = node is not None and node.fan_out == "first" and len(draft.by_port(edge.source)[edge.port]) > 1
+    return edge.when is not None or edge.port is not None or edge.best_effort or chosen
+
+
+def _parts(name: str, to_one: frozenset[int], to_other: frozenset[int], draft: Draft) -> bool:
+    node = draft.nodes.get(name)
+    if node is None:
+        return True  # what could not be read may do anything
+    leaving = [(i, edge) for i, edge in draft.leaving(name) if not edge.best_effort and edge.port != ERROR_PORT]
+    pairs = _both(leaving, to_one, to_other)
+    if node.kind == "stage" and node.ports:
+        return any(True for _ in pairs)  # it may make several records, for several ports
+    return node.fan_out == "all" and any(one.port == other.port for one, other in pairs)
+
+
+def _both(
+    leaving: list[tuple[int, EdgePlan]], to_one: frozenset[int], to_other: frozenset[int]
+) -> Iterator[tuple[EdgePlan, EdgePlan]]:
+    for i, one in leaving:
+        for j, other in leaving:
+            if i != j and i in to_one and j in to_other:
+                yield one, other

@@ -1,0 +1,145 @@
+"""Joins, lanes and orders: what does not go together, and what is sure to go wrong."""
+
+from __future__ import annotations
+
+import pytest
+from toys import chain, codes, findings, plan_of
+
+FILL = 'type = "fill"\ntemplate = "{{ input }}"'
+POLISH = 'type = "polish"'
+ROUTE = 'type = "route"'
+JOIN = f'{ROUTE}\njoin = "all"'
+FORK = ("a -> b", "a -> c", "b -> d", "c -> d", "d -> z")
+
+
+def edges(*pairs: str) -> str:
+    """Write edges given as `a -> b`, with further keys behind a comma."""
+    return "".join(
+        f'  {{ from = "{start}", to = "{end}"{comma}{rest} }},\n'
+        for pair in pairs
+        for start, _, target in [pair.partition(" -> ")]
+        for end, comma, rest in [target.partition(",")]
+    )
+
+
+def diamond(*pairs: str, b: str = FILL, c: str = POLISH, d: str = JOIN, more: str = "", source: str = "") -> str:
+    """Give a file with source `a`, stages `b`, `c` and `d`, sink `z`, and these edges."""
+    source = f'type = "lines"\npath = "in"\n{source}'
+    return chain(b, c, d, source=source, edges=edges(*(pairs or FORK)), more=more)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, []),
+        ({"d": f"{JOIN}\non_missing = 'partial'\njoin_timeout = '5s'"}, []),
+        ({"d": f'{ROUTE}\njoin = "any"\non_missing = "fail"'}, ["join-key-without-join"]),
+        ({"d": f'{ROUTE}\njoin = "any"\njoin_timeout = "5s"'}, ["join-key-without-join"]),
+        ({"d": f'{ROUTE}\non_missing = "fail"'}, ["join-key-without-join"]),
+        ({"d": f'{JOIN}\njoin_timeout = "1min"'}, ["timeout-exceeds-drain"]),
+        ({"d": f'{JOIN}\naffinity = "session"\nconcurrency = 2'}, ["affinity-with-join"]),
+        ({"b": f'{FILL}\ntimeout = "20s"\nretry = {{ attempts = 2 }}'}, ["join-can-starve"]),
+        ({"b": f'{FILL}\ntimeout = "20s"'}, []),
+        ({"source": 'fan_out = "first"'}, ["join-can-starve", "unreachable-edge"]),
+        ({"b": POLISH}, ["joined-twice"]),
+        ({"b": POLISH, "d": f'{ROUTE}\njoin = "any"'}, []),
+        (
+            {"d": f'{ROUTE}\nconcurrency = 2\naffinity = "session"', "b": f"{FILL}\nconcurrency = 2"},
+            ["session-order-lost"],
+        ),
+        ({"d": f'{ROUTE}\nconcurrency = 2\naffinity = "session"'}, []),
+    ],
+)
+def test_each_mistake_around_a_diamond_is_one_finding(changed: dict[str, str], expected: list[str]) -> None:
+    """Two branches of a source, `b` and `c`, that come together in `d`."""
+    assert sorted(codes(diamond(**changed))) == expected
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (("a -> b", "b -> c", "c -> d", "d -> z"), ["join-of-one"]),
+        (("a -> b, when_full = 'drop_newest', capacity = 9", "a -> c", *FORK[2:]), ["join-can-starve"]),
+        (("a -> b, block_timeout = '1s', capacity = 9", "a -> c", *FORK[2:]), ["join-can-starve"]),
+        (("a -> b, max_wait = '1s'", "a -> c", *FORK[2:]), ["join-can-starve"]),
+        ((*FORK[:4], "d -> z, max_wait = '1s'"), []),
+        (("a -> b, when = 'input'", "a -> c", *FORK[2:]), []),
+        (("a -> b", "a -> c, best_effort = true", *FORK[2:]), ["join-best-effort"]),
+        (("a -> z", "a -> b, best_effort = true", "b -> c", "b -> d", "c -> d", "d -> z"), []),
+        ((*FORK[:4], "d -> z, order = 'priority', ageing = '1s'"), []),
+        ((*FORK[:4], "d -> z, ageing = '1s'"), ["ageing-without-priority"]),
+        ((*FORK[:4], "d -> z, order = 'deadline', ageing = '1s'"), ["ageing-without-priority"]),
+        ((*FORK[:4], "d -> z, order = 'deadline', capacity = 1"), ["idle-order"]),
+        ((*FORK[:4], "d -> z, max_wait = '1s', dead_letter = true"), ["dead-letter-without-store"]),
+    ],
+)
+def test_each_mistake_in_edges_is_one_finding(pairs: tuple[str, ...], expected: list[str]) -> None:
+    """The edges around the same nodes."""
+    assert sorted(codes(diamond(*pairs))) == expected
+
+
+def test_two_sources_meet_nowhere() -> None:
+    """Their records have nothing to do with each other."""
+    more = '[sources.y]\ntype = "lines"\npath = "in"\n'
+    text = chain(JOIN, edges=edges("a -> b", "y -> b", "b -> z"), more=more)
+    assert codes(text) == ["join-can-starve"]
+
+
+def test_defaults_of_edges_are_told_once() -> None:
+    """A wrong default is one mistake, whatever edges inherit it."""
+    assert codes(diamond(more='[defaults.edge]\nageing = "1s"\n')) == ["ageing-without-priority"]
+    assert codes(diamond(more='[defaults.edge]\norder = "priority"\nageing = "1s"\n')) == []
+    assert codes(diamond(more="[defaults.edge]\ndead_letter = true\n")) == ["dead-letter-without-store"]
+    assert codes(diamond(more='[defaults.edge]\ndead_letter = true\n[dead_letters]\npath = "x.db"\n')) == []
+
+
+def test_an_edge_of_another_order_than_the_default() -> None:
+    """It has the default's ageing, which is no mistake of its own."""
+    more = '[defaults.edge]\norder = "priority"\nageing = "1s"\n'
+    assert codes(diamond(*FORK[:4], "d -> z, order = 'fifo'", more=more)) == []
+
+
+READS_BOTH = 'type = "fill"\ntemplate = "{{ prompt }} {{ text }}"\njoin = "all"'
+
+
+@pytest.mark.parametrize(
+    ("pairs", "join", "expected"),
+    [
+        (FORK, "", []),
+        (FORK, '\non_missing = "partial"', ["field-not-written", "field-not-written"]),
+        (("a -> b, when = 'input'", "a -> c", *FORK[2:]), "", ["field-not-written"]),
+        (("a -> b", "a -> c", "b -> d, when = 'input'", "c -> d", "d -> z"), "", ["field-not-written"]),
+    ],
+)
+def test_fields_after_a_join(pairs: tuple[str, ...], join: str, expected: list[str]) -> None:
+    """What a branch writes is there behind the join, if no record comes through without that branch."""
+    assert codes(diamond(*pairs, d=READS_BOTH + join)) == expected
+
+
+def test_without_a_join_no_record_has_both() -> None:
+    """Each branch comes by itself."""
+    assert codes(diamond(d=READS_BOTH.replace('\njoin = "all"', ""))) == ["field-not-written"] * 2
+
+
+def test_a_completion_does_not_stay_live_into_a_join() -> None:
+    """Nor over an edge that may have to keep it."""
+    ask = 'type = "ask"\nworker = "w"'
+    worker = '[workers.w]\ntype = "remote"\n'
+    live = plan_of(chain(FILL, ask, more=worker))
+    kept = plan_of(
+        chain(FILL, ask, edges=edges("a -> b", "b -> c", "c -> z, max_wait = '1s', dead_letter = true"), more=worker)
+        + '[dead_letters]\npath = "x.db"\n'
+    )
+    both = plan_of(
+        chain(FILL, ask, edges=edges("a -> b", "b -> c", "b -> z", "c -> z"), more=worker).replace(
+            '[sinks.z]\ntype = "show"', '[sinks.z]\ntype = "show"\njoin = "all"'
+        )
+    )
+    assert [plan.nodes["c"].live for plan in (live, kept, both)] == [True, False, False]
+
+
+def test_the_hint_of_a_starving_join_says_how_long() -> None:
+    """The time that the branch may take in all."""
+    [found] = findings(diamond(b=f'{FILL}\ntimeout = "20s"\nretry = {{ attempts = 3 }}'))
+    assert found.message == "join `d` can starve: it waits 30s, but `b` may take 1min"
+    assert found.hint == 'set `join_timeout` of `d` to more than "1min"'
