@@ -12,6 +12,7 @@ import typer
 
 from dagflow.cli.graph import graph
 from dagflow.cli.init import init
+from dagflow.cli.new import new
 from dagflow.cli.plugins import plugins
 from dagflow.cli.run import run
 from dagflow.cli.schema import schema
@@ -54,3 +55,4 @@ def _options(
 for command in (run, validate, graph, show, schema, init):
     app.command()(command)
 app.add_typer(plugins, name="plugins")
+app.add_typer(new, name="new")
