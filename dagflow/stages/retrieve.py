@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 class Retrieve(Stage):
-    """Writes `context`: the best passages, best first, each with `text`, `source` and `score`.
+    """Writes `context`, or `output`: the best passages, best first, each with `text`, `source` and `score`.
 
-    Where nothing fits, `context` is empty.
+    Where nothing fits, it is empty.
     """
 
     class Options(Options):
@@ -42,6 +42,7 @@ class Retrieve(Stage):
         top_k: int = Field(3, ge=1, description="the most passages that a record gets")
         passage_chars: int = Field(800, ge=50, description="about how long a passage is, in characters")
         query: Template | None = Field(None, description="the template of the question; by default the field `input`")
+        output: str = Field("context", min_length=1, description="the field that the passages are written to")
         index: FilePath | None = Field(
             None, description="the file that keeps the index; by default one under `$XDG_CACHE_HOME/dagflow`"
         )
@@ -52,14 +53,14 @@ class Retrieve(Stage):
         return {"input"} if self.options.query is None else set(self.options.query.required)
 
     def writes(self) -> set[str]:
-        return {"context"}
+        return {self.options.output}
 
     async def open(self, context: Context) -> None:
         await super().open(context)
         self._index = await to_thread.run_sync(self._prepare, abandon_on_cancel=True)
 
     def process(self, record: Record) -> Record:
-        record["context"] = self._index.search(self._question(record), self.options.top_k)
+        record[self.options.output] = self._index.search(self._question(record), self.options.top_k)
         return record
 
     async def close(self) -> None:

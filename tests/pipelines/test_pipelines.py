@@ -137,3 +137,51 @@ def test_the_example_echoes_with_one_line_changed(tmp_path):
     """Another worker is a matter of one line."""
     output = dagflow("run", "pipeline.example.toml", "--set", "workers.main.type=echo")
     assert output.count("Question: ") >= 50
+
+
+def test_runs_join(tmp_path):
+    """Each question was looked up in both places, and is answered once."""
+    report, lines = run("pipelines/join.toml", tmp_path)
+    assert outcomes(report) == {"delivered": 82}
+    assert report["nodes"]["assemble"]["taken"] == 164
+    assert report["nodes"]["assemble"]["join"]["joined"] == 82
+    questions = [line for line in lines if line.endswith(" + 1)")]
+    assert len(questions) > 40
+
+
+def test_runs_race(tmp_path):
+    """The quick worker wins each race, and each answer of the slow one comes too late."""
+    report, lines = run("pipelines/race.toml", tmp_path)
+    assert outcomes(report) == {"delivered": 12}
+    assert len(lines) == 12
+    assert all(line.startswith("extractive: ") for line in lines)
+    assert report["nodes"]["first"]["join"] == {
+        "joined": 12,
+        "partial": 0,
+        "incomplete": 0,
+        "timed_out": 0,
+        "late": 12,
+        "waiting": 0,
+    }
+
+
+def test_runs_sessions(tmp_path):
+    """The numbers of each session come in their order, and sessions in parallel."""
+    report, lines = run("pipelines/sessions.toml", tmp_path)
+    assert outcomes(report) == {"delivered": 200}
+    numbers: dict[str, list[int]] = {}
+    for line in lines:
+        session, number = line.split()
+        numbers.setdefault(session, []).append(int(number))
+    assert len(numbers) == 20
+    assert all(of_session == sorted(of_session) for of_session in numbers.values())
+    assert [int(line.split()[1]) for line in lines] != list(range(200))
+
+
+def test_runs_priorities(tmp_path):
+    """The important records come through, and before the others that wait with them."""
+    report, lines = run("pipelines/priorities.toml", tmp_path)
+    assert report["outcomes"]["shed"] > 200
+    assert report["outcomes"]["delivered"] == len(lines)
+    assert lines.count("2") > 25
+    assert lines[1 : lines.count("2")] == ["2"] * (lines.count("2") - 1)

@@ -77,6 +77,16 @@ async def test_passages_have_text_source_and_score(handbook: Path) -> None:
     assert set(found[0]) == {"text", "source", "score"}
 
 
+async def test_output_names_the_field(handbook: Path) -> None:
+    """So that two finds can stand side by side."""
+    stage = build(Retrieve, documents=str(handbook), output="found")
+    assert stage.writes() == {"found"}
+    async with opened(stage):
+        record = stage.process(Record({"input": "What is the capacity of a channel?"}))
+    assert "context" not in record
+    assert [passage["source"] for passage in record["found"]]
+
+
 async def test_forms_of_words_meet(handbook: Path) -> None:
     """And folders are searched, without hidden files and other types."""
     assert await sources("settling tickets", handbook) == ["guide.md#Tickets"]
