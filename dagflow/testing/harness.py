@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from dagflow.plugin import ModelWorker, Plugin, Sink
+    from dagflow.plugin import ModelWorker, Sink
+    from dagflow.testing.local import Classes
 
 
 class Harness:
@@ -47,7 +48,7 @@ class Harness:
         text: str,
         inputs: Inputs = None,
         *,
-        plugins: Mapping[str, type[Plugin]] | None = None,
+        plugins: Classes | None = None,
         workers: Mapping[str, ModelWorker] | None = None,
         sinks: Mapping[str, Sink] | None = None,
         overrides: Sequence[str] = (),
@@ -61,7 +62,8 @@ class Harness:
             inputs: what the sources give, as records or their fields; a mapping gives each source of
                 the file its own. Ids are `0`, `1`, ... where they have none. Without inputs, the
                 sources run themselves.
-            plugins: classes by the `type` that they have in the text; nodes of them run themselves.
+            plugins: the test's own classes by the `type` that they have in the text, or several of different
+                kinds; nodes of them run themselves.
             workers: workers that stand in for those of the text, by name.
             sinks: sinks that stand in for those of the text, by name.
             overrides: `KEY=VALUE` each, as for `--set`.
@@ -73,10 +75,10 @@ class Harness:
             ValueError: a name is not in the text.
         """
         path = None if folder is None else folder / "pipeline.toml"
-        plan = compile_text(text, path, overrides, LocalRegistry(plugins or {}), environ)
+        registry = LocalRegistry(plugins or {})
+        plan = compile_text(text, path, overrides, registry, environ)
         self.run = Run()
-        own = set((plugins or {}).values())
-        staged = stage_plan(plan, self.run, inputs, own, workers or {}, sinks or {})
+        staged = stage_plan(plan, self.run, inputs, registry.classes, workers or {}, sinks or {})
         self._engine = Engine(staged, clock=clock, log=SILENT)
         self._task: asyncio.Task[dict[str, Any]] | None = None
 

@@ -9,20 +9,29 @@ from typing import TYPE_CHECKING, Any, Final
 from dagflow.registry import BASES, Offer, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dagflow.plugin import Plugin
+
+    Classes = Mapping[str, type[Plugin] | Sequence[type[Plugin]]]
 
 PACKAGE: Final = "this-test"
 """The package that local classes are said to come from."""
 
 
 class LocalRegistry(Registry):
-    """Offers each class as the type under which it is given; it comes before an installed one of that name."""
+    """Offers each class as the type under which it is given; it comes before an installed one of that name.
 
-    def __init__(self, classes: Mapping[str, type[Plugin]]) -> None:
+    Attributes:
+        classes: all classes that it was given.
+    """
+
+    def __init__(self, plugins: Classes) -> None:
+        """Take the classes by type; one type may have several, of different kinds."""
         super().__init__()
-        self._local = [Offer(kind_of(cls), name, PACKAGE, _Point(cls)) for name, cls in classes.items()]
+        named = [(name, cls) for name, given in plugins.items() for cls in (_several(given) or [given])]
+        self.classes = frozenset(cls for _, cls in named)
+        self._local = [Offer(kind_of(cls), name, PACKAGE, _Point(cls)) for name, cls in named]
 
     @cached_property
     def _offers(self) -> dict[str, list[Offer]]:
@@ -30,6 +39,10 @@ class LocalRegistry(Registry):
         installed = [offer for offers in super()._offers.values() for offer in offers]
         found = [*self._local, *(offer for offer in installed if (offer.kind, offer.name) not in shadowed)]
         return {kind: [offer for offer in found if offer.kind == kind] for kind in BASES}
+
+
+def _several(given: Any) -> list[type[Plugin]]:
+    return list(given) if isinstance(given, list | tuple) else []
 
 
 def kind_of(cls: type[Any]) -> str:

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def call(*command, cwd, **options):
-    """Run a command and give its output; its errors are shown if it fails."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False, **options
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+from .conftest import ROOT, call
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
-    """Build the wheel, install it with what it depends on, and give the folder of its commands."""
-    folder = tmp_path_factory.mktemp("wheel")
-    call(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder)
-    [wheel] = folder.glob("*.whl")
+def scripts(build_wheel, install):
+    """Install dagflow alone, and give the folder of its commands."""
+    wheel = build_wheel(ROOT)
     assert wheel.name.startswith("dagflow_engine-")
-    venv.create(folder / "venv", with_pip=True)
-    call(folder / "venv/bin/pip", "install", "--quiet", wheel, cwd=folder)
-    return folder / "venv" / "bin"
+    return install(wheel)
 
 
 @pytest.mark.timeout(300)
@@ -54,3 +36,13 @@ def test_the_wheel_carries_the_package_only(scripts, tmp_path):
     assert ROOT not in package.parents
     assert (package / "py.typed").exists()
     assert not (package.parent / "tests").exists()
+
+
+@pytest.mark.timeout(300)
+def test_the_kit_works_without_pytest(scripts, tmp_path):
+    """Checking a plugin and beginning a new one need nothing that the wheel does not bring."""
+    call(scripts / "dagflow", "plugins", "check", "echo", cwd=tmp_path)
+    call(scripts / "dagflow", "new", "plugin", "mine", cwd=tmp_path)
+    assert (tmp_path / "dagflow-mine" / "dagflow_mine.py").exists()
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pytest') is not None)"
+    call(scripts / "python", "-c", code, cwd=tmp_path)

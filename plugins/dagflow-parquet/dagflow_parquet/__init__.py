@@ -1,0 +1,1 @@
+"""dagflow-parquet: Parquet files as source and sink of dagflow pipelines."""
