@@ -23,6 +23,7 @@
     │   ├── StreamCut          a live completion was stopped before its end
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   └── WorkerError        a model worker could not answer; has a kind
+    ├── StoreError             a store on the disk could not be opened, read or written
     ├── PipelineClosed         `submit` came after the pipeline began to drain
     └── NotDelivered           a streamed record ended otherwise than delivered
 
@@ -109,6 +110,15 @@ class OpenFailed(PluginError):
     def __init__(self, name: str, error: BaseException) -> None:
         self.name = name
         super().__init__(f"`{name}` could not be opened: {describe(error)}")
+
+
+class StoreError(DagflowError):
+    """A store on the disk could not be opened, read or written."""
+
+    code = "store"
+
+    def __init__(self, path: object, reason: str, remedy: str = "see to it that it can be, or change `path`") -> None:
+        super().__init__(f"`{path}` cannot be used: {reason}; {remedy}")
 
 
 class PipelineClosed(DagflowError):

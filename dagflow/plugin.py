@@ -45,6 +45,7 @@ class Context:
         metrics: counters and histograms, shown in the report under this node.
         workers: the opened workers that this node's options name.
         live: for a stage that makes completions: whether what follows forwards a live one.
+        resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Context:
     metrics: Metrics
     workers: Mapping[str, ModelWorker] = field(default_factory=dict)
     live: bool = False
+    resumes: bool = False
 
 
 class Plugin:

@@ -138,10 +138,12 @@ class Ticket:
         answer: what a `reply` sink handed back; see `reply`.
         delivered: the record as the first sink took it; noted only if the source can cancel.
         gatherings: what each join has of it; None until a join has to know of it.
+        accepted: what dead letters say of its acceptance; None where none is kept of it.
     """
 
     __slots__ = (
         "_rank",
+        "accepted",
         "answer",
         "branches",
         "cancelled",
@@ -165,6 +167,7 @@ class Ticket:
         self.answer: Record | None = None
         self.delivered: Record | None = None
         self.gatherings: dict[Any, Any] | None = None
+        self.accepted: Any = None
         self._rank = _NOTHING
 
     @property

@@ -18,7 +18,7 @@ FLOORS = [
     ["version", "errors", "units", "words", "record", "chat", "live_stream", "completion"],
     ["expressions", "options", "delays", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
-    ["telemetry", "channel"],
+    ["telemetry", "channel", "store"],
     ["sources", "stages", "workers", "sinks", "transports"],
     ["engine"],
     ["embed", "testing"],

@@ -306,6 +306,46 @@ def test_defaults_edge():
     assert blocking == 2.0
 
 
+def letters(tmp_path, settings="", **parts):
+    """What the report of a file says of its dead letters."""
+    return run(text(top=f'[dead_letters]\npath = "{tmp_path}/letters.db"\n{settings}', **parts))["dead_letters"]
+
+
+def test_edge_dead_letter(tmp_path):
+    """What the edge sheds is kept, or not."""
+    shedding = 'capacity = 2, when_full = "drop_newest", dead_letter = {}'
+    assert letters(tmp_path, edges=first(shedding.format("false")))["kept"] == 0
+    assert letters(tmp_path, edges=first(shedding.format("true")))["kept"] == 18
+
+
+def test_dead_letters_path(tmp_path):
+    """The letters are there."""
+    assert letters(tmp_path, stage=FAIL)["kept"] == 20
+    assert (tmp_path / "letters.db").stat().st_size > 0
+
+
+def test_dead_letters_max_records(tmp_path):
+    """Nothing is taken in when there are so many: the endless source ends."""
+    endless = {"stage": FAIL, "pipeline": "max_in_flight = 2", "source": "rate = '1000/s'"}
+    file = text(top=f'[dead_letters]\npath = "{tmp_path}/letters.db"\nmax_records = 5', **endless)
+    report = run(file.replace("count = 20", "count = 1000000"))
+    assert report["exit_code"] == 1
+    assert 5 <= report["dead_letters"]["kept"] <= 7
+
+
+def test_dead_letters_max_age(tmp_path):
+    """Older ones are removed, and counted, where it is given."""
+    letters(tmp_path, stage=FAIL)
+    assert letters(tmp_path)["purged"] == 0
+    assert letters(tmp_path, 'max_age = "1h"')["purged"] == 0
+    assert letters(tmp_path, 'max_age = "1us"') == {
+        "path": str(tmp_path / "letters.db"),
+        "kept": 0,
+        "purged": 20,
+        "in_store": 0,
+    }
+
+
 def logged(settings, capsys):
     """What two log lines of different levels look like under the settings."""
     import structlog
@@ -337,6 +377,7 @@ TABLES = {
     "node": tables.StageTable,
     "retry": tables.RetryTable,
     "defaults": tables.DefaultsTable,
+    "dead_letters": tables.DeadLettersTable,
     "logging": tables.LoggingTable,
 }
 

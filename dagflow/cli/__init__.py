@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dagflow.cli.dlq import dlq
 from dagflow.cli.graph import graph
 from dagflow.cli.init import init
 from dagflow.cli.new import new
@@ -55,4 +56,5 @@ def _options(
 for command in (run, validate, graph, show, schema, init):
     app.command()(command)
 app.add_typer(plugins, name="plugins")
+app.add_typer(dlq, name="dlq")
 app.add_typer(new, name="new")

@@ -86,6 +86,8 @@ def check_report_is_apart(path: Path, plan: Plan) -> None:
     where = str(path.resolve())
     if plan.path is not None and where == str(plan.path.resolve()):
         raise DagflowError(f"the report can't be written to `{path}`: it is the pipeline file")
+    if plan.dead_letters is not None and where == str(plan.dead_letters.path.resolve()):
+        raise DagflowError(f"the report can't be written to `{path}`: dead letters are kept there")
     for node in plan.nodes.values():
         named = [str(value.resolve()) for _, value in node.options if isinstance(value, Path)]
         if any(where == name or fnmatchcase(where, name) for name in named):
@@ -191,6 +193,8 @@ def _node_notes(report: Report) -> Iterator[str]:
     for name, row in report["nodes"].items():
         if row["metrics"]:
             yield f"{name}: {show_counts(row['metrics'])}"
+        if "join" in row:
+            yield f"{name}: {show_counts({key.replace('_', ' '): n for key, n in row['join'].items() if n})}"
     for name, source in report["sources"].items():
         if not source["ended"] and source["progress"] is not None:
             yield f"{name}: {show_share(source['progress'])} of its input was read"
@@ -216,8 +220,12 @@ def _failure_notes(report: Report) -> Iterator[str]:
     if not_kept:
         # A source has no `on_error`: what it could not read stands in its input still.
         has_say = any(report["nodes"][name]["kind"] != "source" for name in not_kept)
-        hint = '; `on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed'
+        has_say = has_say and "dead_letters" not in report
+        hint = '; a table `[dead_letters]` keeps them, `on_error = "drop"` says that they are not missed'
         yield f"{show_count(sum(not_kept.values()))} failed and not kept{hint if has_say else ''}"
+    if letters := report.get("dead_letters"):
+        changes = {name: letters[name] for name in ("kept", "purged") if letters[name]}
+        yield f"dead letters: {show_counts({**changes, 'in the store': letters['in_store']})}"
 
 
 def _unfinished(unfinished: list[dict[str, str]]) -> Iterator[str | Table]:

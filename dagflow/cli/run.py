@@ -14,32 +14,40 @@ import typer
 from dagflow.cli.common import FileArgument, SetOption, load_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dagflow.engine.engine import Engine
     from dagflow.graph.plan import Plan
 
 EXIT_FAILED = 1
 EXIT_RECORDS_FAILED = 65
+EXIT_UNFINISHED = 75
+
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE", help="Write the report as JSON to this file, or to standard output (`-`)."
+    ),
+]
+AllowFailuresOption = Annotated[bool, typer.Option("--allow-failures", help="Exit with 0 even if records failed.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor the final report.")]
 
 
 def run(
     file: FileArgument,
     overrides: SetOption = None,
-    report_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", metavar="FILE", help="Write the report as JSON to this file, or to standard output (`-`)."
-        ),
-    ] = None,
-    allow_failures: Annotated[
-        bool, typer.Option("--allow-failures", help="Exit with 0 even if records failed.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor the final report.")] = False,
+    report_path: ReportOption = None,
+    allow_failures: AllowFailuresOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
-    from dagflow.cli.report import check_report_is_apart, check_report_path, render_report, write_report
-    from dagflow.errors import DagflowError
+    plan = load_plan_to_run(file, overrides, report_path)
+    execute(plan, report_path, allow_failures, quiet)
+
+
+def load_plan_to_run(file: Path, overrides: list[str] | None, report_path: Path | None) -> Plan:
+    """Compile a file, and check that the report of its run can be written where it is to be."""
+    from dagflow.cli.report import check_report_is_apart, check_report_path
 
     if report_path is not None:
         with _wrong_report_path():
@@ -48,8 +56,30 @@ def run(
     if report_path is not None:
         with _wrong_report_path():
             check_report_is_apart(report_path, plan)
+    return plan
+
+
+def execute(
+    plan: Plan,
+    report_path: Path | None,
+    allow_failures: bool,
+    quiet: bool,
+    build: Callable[[Plan], Engine] | None = None,
+    left: int = 0,
+) -> NoReturn:
+    """Run a plan, tell how it went, and exit with its code.
+
+    Args:
+        build: makes the engine, if it is not the usual one.
+        left: how many records are left that are not even tried.
+    """
+    from dagflow.cli.report import render_report, write_report
+    from dagflow.errors import DagflowError
+
     try:
-        report = _run(plan, quiet)
+        report = _run(plan, quiet, build)
+        if left and not report["exit_code"]:
+            report["exit_code"] = EXIT_UNFINISHED
         if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
             report["exit_code"] = 0
         if report_path is not None:
@@ -63,10 +93,11 @@ def run(
     _leave(report["exit_code"])
 
 
-def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
+def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None) -> dict[str, Any]:
     import gc
 
     from dagflow.cli.display import Progress, is_interactive
+    from dagflow.engine.engine import Engine
     from dagflow.engine.supervise import run_blocking
     from dagflow.redaction import Redactor
     from dagflow.telemetry.logging import configure_logging
@@ -81,7 +112,7 @@ def _run(plan: Plan, quiet: bool) -> dict[str, Any]:
         interactive = is_interactive(plan, sys.stdout, sys.stderr)
         await Progress(engine.report, sys.stderr, engine.clock, interactive).run()
 
-    return run_blocking(plan, None if quiet else watch)
+    return run_blocking(plan, None if quiet else watch, build or Engine)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from dagflow.engine.letters import Letters
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_plugins, flush_sinks, open_plugins
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
@@ -51,8 +52,16 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         log: Any = None,
         substitutes: Mapping[str, Source] | None = None,
+        letters: Letters | None = None,
+        resumes: bool = False,
     ) -> None:
-        """Wire the plan; starts nothing. `substitutes` stand in for sources of the file, by name."""
+        """Wire the plan; starts nothing.
+
+        Args:
+            substitutes: stand in for sources of the file, by name.
+            letters: keeps dead letters; by default what the plan says.
+            resumes: whether sinks add to what an earlier run wrote.
+        """
         self.plan = plan
         self.started = anyio.Event()
         self.stopped_by: str | None = None
@@ -60,8 +69,13 @@ class Engine:
         self.clock = clock
         self._redactor = Redactor.of(plan)
         self._log = default_logger(self._redactor) if log is None else log
+        if letters is None and plan.dead_letters is not None:
+            letters = Letters(plan.dead_letters)
+        self._letters = letters
+        if letters is not None:
+            letters.on_trouble = self._on_trouble
         with self._redactor.scrubbing():
-            self._wiring = Wirer(plan, clock, self._log, self._redactor, substitutes).wire()
+            self._wiring = Wirer(plan, clock, self._log, self._redactor, substitutes, letters, resumes).wire()
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         self._flow: TaskGroup | None = None
@@ -81,6 +95,8 @@ class Engine:
         try:
             with anyio.CancelScope() as self._opening:
                 if self.stopped_by is None:
+                    if self._letters is not None:
+                        await self._letters.open()
                     with self._redactor.scrubbing():
                         await open_plugins(self._wiring)
                     self.started.set()
@@ -91,6 +107,9 @@ class Engine:
         finally:
             with anyio.CancelScope(shield=True) as self._finishing:
                 await close_plugins(self._wiring, self._log)
+            if self._letters is not None:
+                with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+                    await self._letters.close()
         return self.report()
 
     def stop(self, reason: str) -> None:
@@ -142,6 +161,8 @@ class Engine:
                 # Slots and sources are gone; whatever they left behind ends now.
                 for queue in (*self._wiring.channels.values(), *self._wiring.joins):
                     queue.abandon()
+                if self._letters is not None:
+                    await self._letters.wait_kept(self._flush_timeout_s)
                 for runner in self._wiring.sources.values():
                     runner.telling.finish(CLOSE_TIMEOUT_S)
 
@@ -163,6 +184,12 @@ class Engine:
         if counts and self.stopped_by is None:
             self._failures.append(f"`{error.node}`: {describe(error)}")
             self.stop(f"`{error.node}` failed for good")
+
+    def _on_trouble(self, reason: str) -> None:
+        """Take no more records in: what becomes of them could not be kept."""
+        if reason not in self._failures:
+            self._failures.append(reason)
+            self.stop("dead letters cannot be kept")
 
     def _close_channels(self, name: str) -> None:
         for edge in self.plan.edges_from[name]:

@@ -37,12 +37,14 @@ class Guard:
 
     __slots__ = ("_clock", "_keeps_original", "_name", "_on_retry", "_retry", "_timeout_s")
 
-    def __init__(self, node: NodePlan, clock: Callable[[], float], on_retry: Callable[[], None]) -> None:
+    def __init__(
+        self, node: NodePlan, clock: Callable[[], float], on_retry: Callable[[], None], keeps_letters: bool = False
+    ) -> None:
         self._name = node.name
         self._retry = node.retry
         self._timeout_s = node.timeout_s
-        # What fails is retried, or sent to the error port, as it entered; so the plugin gets a copy.
-        self._keeps_original = node.retry.attempts > 1 or node.on_error == "port"
+        # What fails is retried, sent to the error port, or kept, as it entered; so the plugin gets a copy.
+        self._keeps_original = keeps_letters or node.retry.attempts > 1 or node.on_error == "port"
         self._clock = clock
         self._on_retry = on_retry
 

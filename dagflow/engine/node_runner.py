@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagflow.completion import await_live
 from dagflow.engine.faults import as_record_error, unknown_port
 from dagflow.engine.guard import Guard, TicketCancelled
+from dagflow.engine.postbox import UNFINISHED
 from dagflow.errors import DeadlinePassed, RecordError
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Histogram
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dagflow.engine.join import Join
     from dagflow.engine.outlet import Outlet
     from dagflow.engine.place import Place
+    from dagflow.engine.postbox import Postbox
     from dagflow.graph.plan import NodePlan
     from dagflow.plugin import Sink, Stage
     from dagflow.record import Record
@@ -39,6 +41,7 @@ class NodeRunner:
         intakes: one for each slot.
         join: what the intakes are then; None if the node takes records as they come.
         place: which joins lie behind it.
+        postbox: where branches go that end here otherwise than they should have.
         latency: how long the plugin took for each record, retries included.
         failed, expired, cancelled: branches that ended here; `retried` counts attempts beyond the first.
         undone: records for which the plugin raised, or gave no result.
@@ -57,6 +60,7 @@ class NodeRunner:
         join: Join | None,
         outlets: Mapping[str | None, Outlet],
         place: Place,
+        postbox: Postbox,
         faults: Faults,
         unfinished: Unfinished,
         clock: Callable[[], float],
@@ -69,10 +73,11 @@ class NodeRunner:
         self.join = join
         self.outlets = outlets
         self.place = place
+        self.postbox = postbox
         self.faults = faults
         self.unfinished = unfinished
         self.takes_live = takes_live
-        self.guard = Guard(plan, clock, self._on_retry)
+        self.guard = Guard(plan, clock, self._on_retry, postbox.keeps)
         self.latency = Histogram()
         self.failed = self.expired = self.cancelled = self.retried = self.undone = 0
         self.idle_slots = 0
@@ -117,17 +122,20 @@ class NodeRunner:
         """How many records the plugin processed without an error."""
         return self.latency.count - self.undone
 
-    async def dispatch(self, record: Record) -> None:
-        """Send one record to the outlet that its port names."""
+    async def dispatch(self, record: Record, origin: Record) -> None:
+        """Send one record, made of `origin`, to the outlet that its port names."""
         port, record.port = record.port, None
         outlet = self.outlets.get(port)
         if outlet is None:
-            await self.fail(record, unknown_port(port))
+            await self.fail(record, unknown_port(port), origin)
             return
-        await outlet.send(record)
+        await outlet.send(record, origin)
 
-    async def fail(self, record: Record, caught: BaseException) -> None:
-        """Let a record end that the plugin could not process, or send it to the error port."""
+    async def fail(self, record: Record, caught: BaseException, entered: Record | None = None) -> None:
+        """Let a record end that the plugin could not process, or send it to the error port.
+
+        `entered` is the record as it entered the node, where that has changed it since.
+        """
         if isinstance(caught, TicketCancelled):
             self.cancelled += 1
             self.place.end(record, Outcome.CANCELLED)
@@ -135,23 +143,29 @@ class NodeRunner:
             self.expired += 1
             self.place.end(record, Outcome.EXPIRED, caught)
         else:
-            await self._fail(record, as_record_error(caught, self.plan.name))
+            await self._fail(record, as_record_error(caught, self.plan.name), entered)
 
-    def end_failed(self, record: Record, error: RecordError) -> None:
+    def end_failed(self, record: Record, error: RecordError, entered: Record | None = None) -> None:
         """End a branch as failed here."""
         self.failed += 1
         error = self.faults.note(record, as_record_error(error, self.plan.name))
-        self.place.end(record, Outcome.FAILED, error)
+        if self.plan.on_error == "dead_letter":
+            self.postbox.post(record, Outcome.FAILED, error, entered=entered)
+        else:
+            self.place.end(record, Outcome.FAILED, error)
 
     def count_expired(self) -> None:
         """Count a branch whose deadline passed before the plugin saw it."""
         self.expired += 1
 
-    def end_unfinished(self, record: Record) -> None:
-        """End a branch that a forced stop found in a slot's hand."""
+    def end_unfinished(self, record: Record, kept: bool = True) -> None:
+        """End a branch that a forced stop found in a slot's hand; `kept` is whether it may become a letter."""
         self.cancelled += 1
         self.unfinished.note(record, self.plan.name)
-        self.place.end(record, Outcome.CANCELLED)
+        if kept:
+            self.postbox.post(record, Outcome.CANCELLED, reason=UNFINISHED)
+        else:
+            self.place.end(record, Outcome.CANCELLED)
 
     def release_stragglers(self) -> None:
         """Let slots go that only wait for an abandoned thread, once nothing will come for them."""
@@ -159,9 +173,9 @@ class NodeRunner:
             for scope in self.stragglers:
                 scope.cancel()
 
-    async def _fail(self, record: Record, error: RecordError) -> None:
+    async def _fail(self, record: Record, error: RecordError, entered: Record | None) -> None:
         if self.plan.on_error != "port":
-            self.end_failed(record, error)
+            self.end_failed(record, error, entered)
             return
         error = self.faults.clean(error)
         record["error"] = error.as_field()

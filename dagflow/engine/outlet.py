@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagflow.engine.postbox import UNFINISHED
 from dagflow.errors import ExpressionError, RecordError, Unmatched, WouldBlock
 from dagflow.record import Outcome
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from dagflow.channel.channel import Channel
     from dagflow.engine.place import Place
+    from dagflow.engine.postbox import Postbox
     from dagflow.engine.shadow import ShadowBook
     from dagflow.graph.plan import FanOut
     from dagflow.graph.plan import Unmatched as UnmatchedRule
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 class Branch:
     """One edge that leaves a port: its channel, and the shadow book if it is best-effort."""
 
-    __slots__ = ("_shadow", "_when", "channel", "place")
+    __slots__ = ("_shadow", "_when", "channel", "place", "postbox")
 
-    def __init__(self, channel: Channel, place: Place, shadow: ShadowBook | None) -> None:
+    def __init__(self, channel: Channel, place: Place, postbox: Postbox, shadow: ShadowBook | None) -> None:
         self.channel = channel
         self.place = place
+        self.postbox = postbox
         self._shadow = shadow
         self._when = channel.edge.when
 
@@ -84,7 +87,7 @@ class Outlet:
         takes_failed: bool,
         fan_out: FanOut,
         unmatched: UnmatchedRule,
-        on_failed: Callable[[Record, RecordError], None],
+        on_failed: Callable[[Record, RecordError, Record | None], None],
     ) -> None:
         self._place = place
         self._branches = branches
@@ -103,21 +106,24 @@ class Outlet:
         except ExpressionError:
             return False
 
-    async def send(self, record: Record) -> None:
-        """Send the record over each edge whose condition holds, or over the first one."""
+    async def send(self, record: Record, origin: Record | None = None) -> None:
+        """Send the record over each edge whose condition holds, or over the first one.
+
+        `origin` is what the node made it of, if it did.
+        """
         if self.direct is not None:
             await self.direct.send(record)
             return
         try:
             chosen = self._branches if self._takes_all else self._choose(record)
         except ExpressionError as error:
-            self._on_failed(record, error)
+            self._on_failed(record, error, origin)
             return
         # All copies are made before the first is sent: a fast receiver may change what it gets.
         heir = next((branch for branch in chosen if not branch.is_shadow), None)
         copies = [(b, record if b is heir else b.copy(record)) for b in chosen]
         if heir is None:
-            self._end_unmatched(record)
+            self._end_unmatched(record, origin)
         else:
             onward = [branch.place for branch in chosen if not branch.is_shadow]
             record.ticket.fork(len(onward) - 1)
@@ -135,11 +141,11 @@ class Outlet:
                 routed = routed or (self._fan_out == "first" and not branch.is_shadow)
         return chosen
 
-    def _end_unmatched(self, record: Record) -> None:
+    def _end_unmatched(self, record: Record, origin: Record | None) -> None:
         if self._unmatched == "filter":
             self._place.end(record, Outcome.FILTERED)
         else:
-            self._on_failed(record, Unmatched())
+            self._on_failed(record, Unmatched(), origin)
 
 
 async def _send_each(pairs: list[tuple[Branch, Record]]) -> None:
@@ -154,4 +160,4 @@ async def _send_each(pairs: list[tuple[Branch, Record]]) -> None:
                 await branch.channel.send(record)
     finally:
         for branch, record in pairs[sent:]:
-            branch.place.end(record, Outcome.CANCELLED)
+            branch.postbox.post(record, Outcome.CANCELLED, reason=UNFINISHED)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dagflow.channel.channel import Channel
     from dagflow.engine.join import Join
     from dagflow.engine.node_runner import NodeRunner
-    from dagflow.engine.shadow import ShadowBook
     from dagflow.engine.source_runner import SourceRunner
     from dagflow.engine.wiring import Wiring
     from dagflow.telemetry.instruments import Metrics
@@ -43,13 +42,14 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
         "outcomes": _outcomes(book.outcomes),
         "in_flight": len(book.live),
         "nodes": nodes,
-        "edges": {name: _edge_row(channel, wiring.shadows.get(name)) for name, channel in wiring.channels.items()},
+        "edges": {name: _edge_row(channel, wiring) for name, channel in wiring.channels.items()},
         "sources": {
             name: {"ended": runner.ended, "progress": runner.progress}
             for name, runner in reversed(wiring.sources.items())
         },
         "errors": wiring.faults.as_list(),
         "unfinished": wiring.unfinished.as_list(),
+        **({"dead_letters": wiring.letters.as_dict()} if wiring.letters is not None else {}),
     }
 
 
@@ -60,7 +60,7 @@ def _source_row(runner: SourceRunner) -> dict[str, Any]:
         "taken": runner.taken,
         "done": runner.taken - runner.failed,
         "failed": runner.failed,
-        "not_kept": runner.failed,
+        "not_kept": runner.postbox.not_kept,
         "retried": 0,
         "busy": 0,
         "p50_s": None,
@@ -76,7 +76,7 @@ def _node_row(runner: NodeRunner, metrics: Metrics) -> dict[str, Any]:
         "taken": sum(channel.taken for channel in runner.channels),
         "done": runner.done,
         "failed": runner.failed,
-        "not_kept": runner.failed if runner.plan.on_error == "dead_letter" else 0,
+        "not_kept": runner.postbox.not_kept,
         "expired": runner.expired,
         "cancelled": runner.cancelled,
         "retried": runner.retried,
@@ -101,8 +101,8 @@ def _join_row(join: Join) -> dict[str, int]:
     }
 
 
-def _edge_row(channel: Channel, shadow: ShadowBook | None) -> dict[str, Any]:
-    books = channel.statistics()
+def _edge_row(channel: Channel, wiring: Wiring) -> dict[str, Any]:
+    books, shadow = channel.statistics(), wiring.shadows.get(channel.edge.name)
     row = {
         "capacity": books.capacity,
         "when_full": channel.edge.when_full,
@@ -115,6 +115,8 @@ def _edge_row(channel: Channel, shadow: ShadowBook | None) -> dict[str, Any]:
         "max_depth": books.max_depth,
         "shed_reasons": dict(books.shed_reasons),
     }
+    if channel.edge.dead_letter:
+        row["not_kept"] = wiring.postboxes[channel.edge.name].not_kept
     if shadow is not None:
         row["best_effort"] = _outcomes(shadow.outcomes)
     return row

@@ -27,7 +27,7 @@ async def pass_on(node: NodeRunner, result: Any, origin: Record) -> None:
     if result is None or node.plan.kind == "sink":  # whatever a sink returns, it has returned
         node.place.end(origin, node.none_outcome)
     elif isinstance(result, Record):
-        await node.dispatch(inherit(result, origin))
+        await node.dispatch(inherit(result, origin), origin)
     elif isinstance(result, str | bytes | dict) or not hasattr(result, "__iter__"):
         node.undone += 1
         await node.fail(origin, _not_a_result(result))
@@ -38,7 +38,7 @@ async def pass_on(node: NodeRunner, result: Any, origin: Record) -> None:
 async def pass_on_yielded(node: NodeRunner, part: Any, origin: Record, index: int) -> None:
     """Send on what a generator yields; the record itself, if it comes first, keeps its name."""
     if index == 0 and isinstance(part, Record) and part.ticket is origin.ticket:
-        await node.dispatch(part)
+        await node.dispatch(part, origin)
     else:
         await _pass_on_part(node, part, origin, index)
 
@@ -66,8 +66,9 @@ async def _send_parts(node: NodeRunner, parts: list[Any], origin: Record) -> Non
             if not index % SLICE:
                 await sleep(0)
     finally:
-        for _ in parts[sent:]:
-            node.end_unfinished(origin)
+        for index in range(sent, len(parts)):
+            # One letter stands for all of them: replayed, it makes all parts again.
+            node.end_unfinished(origin, kept=index == sent)
 
 
 async def _pass_on_part(node: NodeRunner, part: Any, origin: Record, index: int) -> None:
@@ -77,7 +78,7 @@ async def _pass_on_part(node: NodeRunner, part: Any, origin: Record, index: int)
         return
     branch = inherit(part.copy() if part.ticket is origin.ticket else part, origin)
     branch.id = f"{origin.id}/{index}"
-    await node.dispatch(branch)
+    await node.dispatch(branch, origin)
 
 
 def inherit(result: Record, origin: Record) -> Record:

@@ -163,6 +163,8 @@ class Slot:
         part = await guard.run(record, begin)
         if part is _END:
             return None
+        if ticket.accepted is not None:
+            ticket.accepted.streamed[node.plan.name, record.id] = record
         count = 0
         async with aclosing(generator):
             while part is not _END:

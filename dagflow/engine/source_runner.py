@@ -14,6 +14,7 @@ from anyio import CancelScope
 
 from dagflow.completion import abandon_live
 from dagflow.engine.faults import as_record_error, is_interruption, unknown_port
+from dagflow.engine.postbox import accepted_from
 from dagflow.engine.results import SLICE
 from dagflow.engine.telling import Telling
 from dagflow.errors import WouldBlock, describe
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dagflow.engine.faults import Faults
     from dagflow.engine.outlet import Outlet
     from dagflow.engine.place import Place
+    from dagflow.engine.postbox import Postbox
     from dagflow.graph.plan import NodePlan
 
 
@@ -47,6 +49,7 @@ class SourceRunner:
         plugin: Source,
         outlets: Mapping[str | None, Outlet],
         place: Place,
+        postbox: Postbox,
         book: Book,
         faults: Faults,
         on_cancel: Callable[[Ticket], None],
@@ -56,6 +59,7 @@ class SourceRunner:
         self.plugin = plugin
         self.outlets = outlets
         self.place = place
+        self.postbox = postbox
         self.ended = False
         self.taken = self.failed = 0
         self.error: BaseException | None = None
@@ -127,17 +131,17 @@ class SourceRunner:
             self._log.error("on_answer raised", node=self.plan.name, error=describe(error), exc_info=error)
             abandon_live(answer.values())
 
-    def end_failed(self, record: Record, error: Exception) -> None:
+    def end_failed(self, record: Record, error: Exception, _origin: Record | None = None) -> None:
         """End a record that could not leave the source."""
         self.failed += 1
         failure = self._faults.note(record, as_record_error(error, self.plan.name))
-        self.place.end(record, Outcome.FAILED, failure)
+        self.postbox.post(record, Outcome.FAILED, failure)
 
     async def _read(self, records: AsyncIterator[Record]) -> None:
         book, live, limit = self._book, self._book.live, self._book.max_in_flight
         direct = None if self.plan.ports else self.outlets[None].direct
         send_nowait = None if direct is None else direct.send_nowait
-        cancellable, shared = self.plugin.can_cancel, book.sources > 1
+        marked, shared = self.plugin.can_cancel or self.postbox.keeps, book.sources > 1
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
@@ -148,8 +152,8 @@ class SourceRunner:
             if record.ticket is not None:  # the source hands in one object again and again
                 record = record.copy()
             ticket = record.ticket = Ticket(record, self)
-            if cancellable:
-                ticket.running = set()
+            if marked:
+                self._mark(ticket)
             self.taken += 1
             book.accepted += 1
             live.add(ticket)
@@ -169,6 +173,12 @@ class SourceRunner:
                 await book.wait_for_room()
             if self._stopped:
                 return
+
+    def _mark(self, ticket: Ticket) -> None:
+        if self.plugin.can_cancel:
+            ticket.running = set()
+        if self.postbox.keeps:
+            ticket.accepted = accepted_from(self.plan.name, ticket.record)
 
     async def _dispatch(self, record: Record) -> None:
         if isinstance(record, UnreadableInput):

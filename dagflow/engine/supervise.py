@@ -27,21 +27,25 @@ if TYPE_CHECKING:
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_blocking(plan: Plan, onlooker: Onlooker | None = None) -> dict[str, Any]:
+def run_blocking(
+    plan: Plan, onlooker: Onlooker | None = None, build: Callable[[Plan], Engine] = Engine
+) -> dict[str, Any]:
     """Run a plan to its end on an event loop of its own and give the report.
 
-    `onlooker` runs beside the engine and is cancelled when that ends.
+    `onlooker` runs beside the engine and is cancelled when that ends; `build` makes the engine.
 
     Raises:
         OpenFailed: a plugin could not be opened.
     """
     options = {"use_uvloop": find_spec("uvloop") is not None}
-    return anyio.run(run_supervised, plan, onlooker, backend_options=options)
+    return anyio.run(run_supervised, plan, onlooker, build, backend_options=options)
 
 
-async def run_supervised(plan: Plan, onlooker: Onlooker | None = None) -> dict[str, Any]:
+async def run_supervised(
+    plan: Plan, onlooker: Onlooker | None = None, build: Callable[[Plan], Engine] = Engine
+) -> dict[str, Any]:
     """Run a plan on this event loop; in the main thread, with signals handled."""
-    engine = Engine(plan)
+    engine = build(plan)
     report: dict[str, Any] = {}
     failure: Exception | None = None
     async with anyio.create_task_group() as beside:

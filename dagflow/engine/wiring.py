@@ -14,6 +14,7 @@ from dagflow.engine.join import Join
 from dagflow.engine.node_runner import NodeRunner
 from dagflow.engine.outlet import Branch, Outlet
 from dagflow.engine.place import Place, place_before
+from dagflow.engine.postbox import UNFINISHED, Postbox
 from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import DeadlinePassed, OpenFailed
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dagflow.channel.channel import Channel
+    from dagflow.engine.letters import Letters
     from dagflow.errors import RecordError
     from dagflow.graph.plan import EdgePlan, NodePlan, Plan
     from dagflow.plugin import ModelWorker, Plugin, Source
@@ -43,11 +45,15 @@ class Wiring:
         opened: of how many of these `open` was called.
         channels: by the name of their edge.
         shadows: the books of best-effort edges, by the name of the edge.
+        letters: what keeps dead letters, if anything does.
+        postboxes: those of the edges, by name.
     """
 
     book: Book
     faults: Faults
     unfinished: Unfinished
+    letters: Letters | None = None
+    postboxes: dict[str, Postbox] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     shadows: dict[str, ShadowBook] = field(default_factory=dict)
     sources: dict[str, SourceRunner] = field(default_factory=dict)
@@ -76,13 +82,16 @@ class Wirer:
         log: Any,
         redactor: Redactor,
         substitutes: Mapping[str, Source] | None = None,
+        letters: Letters | None = None,
+        resumes: bool = False,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._log = log
         self._substitutes = substitutes or {}
+        self._resumes = resumes
         book = Book(plan.max_in_flight)
-        self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live))
+        self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters)
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
         self._places: dict[str, Place] = {}
         self._workers: dict[str, ModelWorker] = {}
@@ -105,7 +114,10 @@ class Wirer:
         outlets: dict[str | None, Outlet] = {}
         place = self._place_after(node)
         if node.kind == "source":
-            runner = SourceRunner(node, plugin, outlets, place, wiring.book, wiring.faults, self._cancel, self._log)
+            postbox = Postbox(wiring.letters, place, node.name, node.name)
+            runner = SourceRunner(
+                node, plugin, outlets, place, postbox, wiring.book, wiring.faults, self._cancel, self._log
+            )
             wiring.sources[node.name] = runner
         else:
             runner = wiring.nodes[node.name] = self._build_runner(node, plugin, outlets, place)
@@ -128,6 +140,7 @@ class Wirer:
             join,
             outlets,
             place,
+            Postbox(wiring.letters, place, node.name, node.name),
             wiring.faults,
             wiring.unfinished,
             self._clock,
@@ -138,6 +151,7 @@ class Wirer:
             join.on_expired, join.on_unfinished = runner.count_expired, runner.end_unfinished
             before = Place((join, *place.joins), (join,))
         self._places |= {edge.name: before for edge in edges}
+        wiring.postboxes |= {edge.name: Postbox(wiring.letters, before, edge.target, edge.name) for edge in edges}
         return runner
 
     def _build_join(self, node: NodePlan, channels: list[Channel], place: Place) -> Join:
@@ -150,26 +164,26 @@ class Wirer:
         return place_before(self._places[edge.name] for edge in edges)
 
     def _build_outlets(
-        self, node: NodePlan, place: Place, on_failed: Callable[[Record, RecordError], None]
+        self, node: NodePlan, place: Place, on_failed: Callable[[Record, RecordError, Record | None], None]
     ) -> dict[str | None, Outlet]:
         outlets = {}
         edges = self._plan.edges_from[node.name]
         # A declared port has an outlet even if no edge leaves it: its records are unmatched.
         declared = () if node.kind == "sink" else (None, *node.ports)
         for port in dict.fromkeys([*declared, *(edge.port for edge in edges)]):
-            branches = [
-                Branch(self._wiring.channels[edge.name], self._places[edge.name], self._wiring.shadows.get(edge.name))
-                for edge in edges
-                if edge.port == port
-            ]
+            branches = [self._build_branch(edge) for edge in edges if edge.port == port]
             outlets[port] = Outlet(place, branches, port == ERROR_PORT, node.fan_out, node.unmatched, on_failed)
         return outlets
+
+    def _build_branch(self, edge: EdgePlan) -> Branch:
+        wiring, name = self._wiring, edge.name
+        return Branch(wiring.channels[name], self._places[name], wiring.postboxes[name], wiring.shadows.get(name))
 
     def _build_channel(self, edge: EdgePlan) -> Channel:
         if edge.best_effort:
             self._wiring.shadows[edge.name] = ShadowBook(self._cancel)
         bells = self._bells[edge.target]
-        links = ChannelLinks(partial(self._on_lost, edge.name), self._clock, bells.shared, bells.lanes)
+        links = ChannelLinks(partial(self._on_lost, edge), self._clock, bells.shared, bells.lanes)
         return self._plan.transports.get(edge.via, Memory)().build_channel(edge, links)
 
     def _context(self, name: str, node: NodePlan | None = None) -> Context:
@@ -181,6 +195,7 @@ class Wirer:
             metrics=metrics,
             workers={worker: self._workers[worker] for worker in node.workers} if node else {},
             live=node is not None and node.live,
+            resumes=self._resumes,
         )
 
     def _cancel(self, ticket: Ticket) -> None:
@@ -192,10 +207,14 @@ class Wirer:
         for join in self._wiring.joins:
             join.cancel(ticket)
 
-    def _on_lost(self, edge: str, record: Record, outcome: Outcome, reason: str) -> None:
+    def _on_lost(self, edge: EdgePlan, record: Record, outcome: Outcome, reason: str) -> None:
         if reason == ABANDONED:
-            self._wiring.unfinished.note(record, edge)
-        self._places[edge].end(record, outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)
+            self._wiring.unfinished.note(record, edge.name)
+            self._wiring.postboxes[edge.name].post(record, outcome, reason=UNFINISHED)
+        elif outcome is Outcome.SHED and edge.dead_letter:
+            self._wiring.postboxes[edge.name].post(record, outcome, reason=reason)
+        else:
+            self._places[edge.name].end(record, outcome, DeadlinePassed() if outcome is Outcome.EXPIRED else None)
 
 
 def _built(name: str, build: Callable[[], Any]) -> Any:

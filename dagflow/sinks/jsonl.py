@@ -14,7 +14,7 @@ from dagflow.errors import PluginError
 from dagflow.options import FilePath
 from dagflow.sinks.line_sink import LineSink
 from dagflow.sinks.lines import LineOptions
-from dagflow.sinks.output import Output, build_output
+from dagflow.sinks.output import FileOutput, Output, build_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +41,23 @@ class Jsonl(LineSink):
             return path
 
     async def build_output(self) -> Output:
-        appends = self.options.mode == "append"
+        appends = self.options.mode == "append" or self.context.resumes
         # In a thread, which is left behind where this is cancelled: a named pipe opens only when somebody reads it.
         fd = await to_thread.run_sync(_open, self.options.path, appends, abandon_on_cancel=True)
         return build_output(fd, str(self.options.path), owned=True, begin=_end_last_line if appends else _empty)
+
+
+def open_to_append(path: Path) -> FileOutput:
+    """Open a regular file to which lines are added.
+
+    Raises:
+        PluginError: it can't be, or is none.
+    """
+    output = build_output(_open(path, append=True), str(path), owned=True, begin=_end_last_line)
+    if not isinstance(output, FileOutput):
+        output.close()
+        raise PluginError(f"cannot write `{path}`: it is no regular file")
+    return output
 
 
 def _open(path: Path, append: bool) -> int:

@@ -155,7 +155,7 @@ inference -> audit (best effort): 690 delivered, 10 failed
 count  failed at  error  for example  which said
   230  inference  bug    q:17         KeyError: 'a'\ufffd[2J
 
-230 failed and not kept; `on_error = "port"` sends failed records along an edge, `"drop"` says that they are not missed
+230 failed and not kept; a table `[dead_letters]` keeps them, `on_error = "drop"` says that they are not missed
 
 25 unfinished: cancelled, since the time to drain was over
 

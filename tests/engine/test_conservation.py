@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -13,8 +18,12 @@ from rigs import Flow, FunctionStage, ListSink, ListSource, check_balance, edge_
 
 from dagflow.errors import RecordError, WorkerError
 from dagflow.expressions import Expression
-from dagflow.graph.plan import JoinPlan, RetryPlan
+from dagflow.graph.plan import DeadLettersPlan, JoinPlan, RetryPlan
 from dagflow.record import Outcome, Record
+from dagflow.store.database import open_database
+from dagflow.store.letter import Selection
+from dagflow.store.letters import LETTERS, find_letters
+from dagflow.store.payload import unpack
 
 POLICIES = ["block", "drop_newest", "drop_oldest", "drop_lowest"]
 CONDITIONS = [None, None, None, Expression("priority > 0"), Expression("missing"), Expression("id < 3")]
@@ -145,7 +154,7 @@ def graphs(draw):
             "retry": RetryPlan(draw(st.integers(1, 3)), 0.0, 0.0),
             "fan_out": draw(st.sampled_from(["all", "first"])),
             "unmatched": draw(st.sampled_from(["fail", "filter"])),
-            "on_error": draw(st.sampled_from(["drop", "drop", "port"])),
+            "on_error": draw(st.sampled_from(["drop", "dead_letter", "port"])),
             **draw(st.sampled_from(GATHERINGS)),
         }
     for index in range(draw(st.integers(1, 2))):
@@ -188,10 +197,13 @@ def _edges(draw, names, sources):
 )
 def test_every_record_ends_once(flow, script, stop, forced):
     """Whatever happens, accepted equals the outcomes, every edge balances, every source is told once."""
-    asyncio.run(_run(flow, script, stop, forced))
+    report = asyncio.run(_driven(flow, script, stop, forced))
+    told = [outcome for name, plugin in flow.plugins.items() if name.startswith("in") for outcome in plugin.settled]
+    assert len(told) == report["accepted"]
 
 
-async def _run(flow, script, stop, forced):
+async def _driven(flow, script, stop, forced):
+    """Run a flow while somebody meddles, and check the books of its report."""
     engine = flow.engine()
     for plugin in flow.plugins.values():
         plugin.report = engine.report
@@ -222,8 +234,40 @@ async def _run(flow, script, stop, forced):
     assert all(edge["buffered"] == 0 for edge in report["edges"].values())
     assert not any(node["join"]["waiting"] for node in report["nodes"].values() if "join" in node)
     assert all(0 <= node["done"] <= node["taken"] and not node["busy"] for node in report["nodes"].values())
-    told = [outcome for name, plugin in flow.plugins.items() if name.startswith("in") for outcome in plugin.settled]
+    return report
+
+
+@settings(max_examples=60, deadline=None)
+@given(flow=graphs(), stop=st.one_of(st.none(), st.integers(0, 60)), forced=st.booleans())
+def test_every_record_that_came_to_no_good_end_has_its_letter(flow, stop, forced):
+    """It is there when the outcome is told: of what failed, was shed where that is kept, or was cut off."""
+    nodes = {name: replace(node, on_error="dead_letter") for name, node in flow.plan.nodes.items()}
+    edges = tuple(replace(edge, dead_letter=True) for edge in flow.plan.edges if edge.port is None)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "letters.db"
+        flow.plan = replace(flow.plan, nodes=nodes, edges=edges, dead_letters=DeadLettersPlan(path))
+        told = []
+        for name, plugin in flow.plugins.items():
+            if name.startswith("in"):
+                plugin.settle = partial(_note, told, name, path)
+        report = asyncio.run(_driven(flow, [], stop, forced))
     assert len(told) == report["accepted"]
+    for outcome, letters in told:
+        assert outcome in letters or outcome not in ("failed", "shed", "cancelled")
+    assert report["dead_letters"]["kept"] == report["dead_letters"]["in_store"]
+    assert not any(row["not_kept"] for row in report["nodes"].values())
+
+
+def _note(told, source, path, record, outcome):
+    """Note an outcome, and those of the letters that the record had when it was told."""
+    with closing(open_database(path, LETTERS, create=False)) as store:
+        letters = list(find_letters(store, Selection(), payloads=True))
+    about = {letter.outcome for letter in letters if (letter.source, _id_of(letter)) == (source, record.id)}
+    told.append((outcome.value, about))
+
+
+def _id_of(letter):
+    return unpack(letter.accepted_about)["id"]
 
 
 def _cancel_one(engine):

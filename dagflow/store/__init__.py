@@ -1,0 +1,1 @@
+"""Stores: SQLite files that outlive a run."""
