@@ -35,7 +35,7 @@ class TicketCancelled(FlowSignal):
 class Guard:
     """Makes the attempts for the records of one node."""
 
-    __slots__ = ("_clock", "_keeps_original", "_name", "_on_retry", "_retry", "_timeout_s")
+    __slots__ = ("_clock", "_keeps_original", "_name", "_on_retry", "_retry", "_timeout_s", "_uses_original")
 
     def __init__(
         self, node: NodePlan, clock: Callable[[], float], on_retry: Callable[[], None], keeps_letters: bool = False
@@ -44,14 +44,15 @@ class Guard:
         self._retry = node.retry
         self._timeout_s = node.timeout_s
         # What fails is retried, sent to the error port, or kept, as it entered; so the plugin gets a copy.
-        self._keeps_original = keeps_letters or node.retry.attempts > 1 or node.on_error == "port"
+        self._uses_original = node.retry.attempts > 1 or node.on_error == "port"
+        self._keeps_original = self._uses_original or keeps_letters
         self._clock = clock
         self._on_retry = on_retry
 
     @property
     def is_needed(self) -> bool:
         """Whether even a record without a deadline that nobody can cancel needs it."""
-        return self._timeout_s is not None or self._keeps_original
+        return self._timeout_s is not None or self._uses_original
 
     async def run(self, record: Record, call: Call) -> Any:
         """Call the plugin until it answers or may not be tried again.

@@ -12,6 +12,7 @@ import sqlite3
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import anyio
 
@@ -54,7 +55,8 @@ class Letters:
         self._bounded = bounded
         self._writer = Writer(partial(open_database, plan.path, LETTERS, create=True))
         self._pending: dict[int, End] = {}
-        self._numbers = 0
+        self._numbers = self._keys = 0
+        self._run = uuid4().hex
         self._bell = Doorbell()
         self._streams: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -99,6 +101,11 @@ class Letters:
             stream.add_done_callback(self._streams.discard)
         else:
             self._keep(number, letter(), replaces)
+
+    def next_key(self) -> str:
+        """Give a key that no other record has, of this run or of another."""
+        self._keys += 1
+        return f"{self._run}-{self._keys}"
 
     def discard(self, ids: Iterable[int]) -> None:
         """Remove letters: their records have been delivered."""

@@ -158,12 +158,12 @@ class NodeRunner:
         """Count a branch whose deadline passed before the plugin saw it."""
         self.expired += 1
 
-    def end_unfinished(self, record: Record, kept: bool = True) -> None:
+    def end_unfinished(self, record: Record, entered: Record | None = None, kept: bool = True) -> None:
         """End a branch that a forced stop found in a slot's hand; `kept` is whether it may become a letter."""
         self.cancelled += 1
         self.unfinished.note(record, self.plan.name)
         if kept:
-            self.postbox.post(record, Outcome.CANCELLED, reason=UNFINISHED)
+            self.postbox.post(record, Outcome.CANCELLED, reason=UNFINISHED, entered=entered)
         else:
             self.place.end(record, Outcome.CANCELLED)
 

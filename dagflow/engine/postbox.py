@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from dagflow.completion import abandon_live
 from dagflow.errors import describe
@@ -112,7 +111,7 @@ class Postbox:
         node, kept = self._node, record if entered is None else entered
         if error is not None and (error.node, record.id) in accepted.streamed:
             node, kept = error.node, accepted.streamed[error.node, record.id]
-        accepted.key = accepted.key or uuid4().hex
+        accepted.key = accepted.key or self._letters.next_key()
         kept = kept.copy()  # a thread that was left behind may go on to change it
         letter = partial(self._letter, kept, node, outcome, error, reason, accepted, self._letters.clock())
         abandon_live(record.values())

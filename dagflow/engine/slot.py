@@ -34,14 +34,16 @@ _END: Final = object()
 class Slot:
     """One loop of a node."""
 
-    __slots__ = ("_bell", "_call", "_guarded", "_inlet", "_node", "_thread")
+    __slots__ = ("_bell", "_call", "_entered", "_guarded", "_inlet", "_needs_guard", "_node", "_thread")
 
     def __init__(self, node: NodeRunner, intake: Intake, cancellable: bool) -> None:
         self._node = node
         self._inlet, self._bell = intake
         self._thread = ThreadCall(node.call) if node.is_plain_function else None
         self._call = self._thread or node.call
-        self._guarded = cancellable or node.guard.is_needed or node.is_generator or node.takes_live
+        self._needs_guard = cancellable or node.guard.is_needed or node.is_generator or node.takes_live
+        self._guarded = self._needs_guard or node.postbox.keeps
+        self._entered: tuple[Record, Record] | None = None
 
     async def run(self) -> None:
         """Process records until none will come."""
@@ -84,9 +86,9 @@ class Slot:
                 observe(perf_counter_ns() - start)
                 node.undone += 1
                 if is_interruption(error):
-                    node.end_unfinished(record)
+                    node.end_unfinished(record, self._origin(record))
                     raise
-                await node.fail(record, error)
+                await node.fail(record, error, self._origin(record))
                 await self._wait_for_thread()
                 continue
             observe(perf_counter_ns() - start)
@@ -98,7 +100,7 @@ class Slot:
             elif result is None and not is_before_join:
                 record.ticket.end(none_outcome)
             elif result is not _HANDED_ON:
-                await pass_on(node, result, record)
+                await pass_on(node, result, self._origin(record))
 
     async def _wait_for_record(self) -> None:
         self._node.idle_slots += 1
@@ -119,8 +121,22 @@ class Slot:
             finally:
                 self._node.stragglers.discard(scope)
 
+    def _origin(self, record: Record) -> Record:
+        """Give a record as it entered the node: itself, where the plugin got a copy."""
+        entered = self._entered
+        return entered[1] if entered is not None and entered[0] is record else record
+
+    async def _note_entered(self, record: Record) -> Any:
+        """Call the plugin with a record of which letters may be kept, which costs less than guarding it."""
+        if record.deadline is not None:
+            return await self._attempt(record)
+        self._entered = record, record.copy()
+        return await self._call(record)
+
     @property
     def _guarded_call(self) -> Callable[[Record], Awaitable[Any]]:
+        if not self._needs_guard and self._guarded:
+            return self._note_entered
         if self._node.is_generator:
             call = self._generate
         else:

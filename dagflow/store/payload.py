@@ -12,25 +12,34 @@ from typing import Any, Final
 
 from dagflow.completion import Completion, Usage
 
+_to_json: Final = json.JSONEncoder().encode
+_NOT_JSON: Final = (TypeError, ValueError, RecursionError)
 _TAG: Final = "$dagflow"  # the key of an object that stands for something else
 
 
 def pack(fields: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Give the text of some fields, and the names of those that are kept as text only."""
-    parts, as_text = [], []
-    for name, value in fields.items():
-        try:
-            text = json.dumps(_carried(value))
-        except (TypeError, ValueError, RecursionError):
-            text = json.dumps(_described(value))
-            as_text.append(str(name))
-        parts.append(f"{json.dumps(str(name))}: {text}")
-    return "{" + ", ".join(parts) + "}", as_text
+    try:
+        return _to_json({str(name): _carried(value) for name, value in fields.items()}), []
+    except _NOT_JSON:
+        return _packed_one_by_one(fields)
 
 
 def unpack(text: str) -> dict[str, Any]:
     """Give the fields that `pack` made a text of."""
     return json.loads(text, object_hook=_restored)
+
+
+def _packed_one_by_one(fields: Mapping[str, Any]) -> tuple[str, list[str]]:
+    parts, as_text = [], []
+    for name, value in fields.items():
+        try:
+            text = _to_json(_carried(value))
+        except _NOT_JSON:
+            text = _to_json(_described(value))
+            as_text.append(str(name))
+        parts.append(f"{_to_json(str(name))}: {text}")
+    return "{" + ", ".join(parts) + "}", as_text
 
 
 def _carried(value: Any) -> Any:
