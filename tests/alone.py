@@ -12,7 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from dagflow.plugin import Context
-from dagflow.telemetry.instruments import Metrics
+from dagflow.testing import ManualClock, build_context
 
 
 def build(cls: type[Any], base: Any = None, **options: Any) -> Any:
@@ -22,7 +22,7 @@ def build(cls: type[Any], base: Any = None, **options: Any) -> Any:
 
 def context(name: str = "node", clock: Callable[[], float] = time.monotonic, **more: Any) -> Context:
     """Build a context."""
-    return Context(name, structlog.get_logger(), clock, Metrics(), **more)
+    return build_context(name, clock=clock, logger=structlog.get_logger(), **more)
 
 
 @asynccontextmanager
@@ -43,18 +43,14 @@ def complaints(cls: type[Any], **options: Any) -> list[tuple[str, str]]:
     return [(".".join(map(str, error["loc"])), error["msg"]) for error in caught.value.errors()]
 
 
-class Clock:
+class Clock(ManualClock):
     """A clock that stands still until somebody sleeps on it."""
 
     def __init__(self) -> None:
-        self.now_s = 100.0
+        super().__init__(100.0)
         self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now_s
 
     async def sleep(self, seconds: float) -> None:
         """Let the time pass at once."""
         self.slept.append(seconds)
-        self.now_s += seconds
+        self.advance(seconds)

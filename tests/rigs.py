@@ -7,14 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-import structlog
-
 from dagflow.engine.engine import Engine
 from dagflow.graph.plan import EdgePlan, NodePlan, Plan
 from dagflow.plugin import NoOptions, Sink, Source, Stage
 from dagflow.record import Outcome, Record
-
-SILENT = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *_: ""])
+from dagflow.testing.alone import SILENT
 
 
 class ListSource(Source):
