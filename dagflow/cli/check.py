@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagflow.cli.tables import Block
-    from dagflow.registry import Offer, Registry
+    from dagflow.registry import Offer
     from dagflow.testing.conformance.checking import Finding
     from dagflow.testing.conformance.sample import Sample
 
@@ -45,6 +46,9 @@ def check(
         list[str] | None,
         typer.Option("--record", metavar="JSON", help="The fields of a record that it is given; may be repeated."),
     ] = None,
+    patience: Annotated[
+        str, typer.Option("--patience", metavar="DURATION", help="The longest wait for anything that should end.")
+    ] = "5s",
     format: Annotated[CheckFormat, typer.Option("--format", help="How to print what was found.")] = CheckFormat.TEXT,
 ) -> None:
     """Try whether a plugin keeps the rules of the contract.
@@ -58,10 +62,14 @@ def check(
     from dagflow.testing.conformance.checking import check_plugin
 
     registry = Registry()
+    patience_s = _seconds(patience)
     checked: list[Checked] = []
     try:
         for one in find_kinds(registry, type_name, kind, "--kind"):
-            sample = _sample(registry, one, type_name, settings or (), files or (), records or ())
+            sample = _sample(registry.load(one, type_name), type_name, settings or (), records or ())
+            sample = replace(
+                sample, files={path.name: path.read_bytes() for path in files or ()}, patience_s=patience_s
+            )
             with redirect_stdout(sys.stderr):
                 checked.append((registry.find(one, type_name), list(check_plugin(sample))))
     except PluginError as error:
@@ -72,24 +80,21 @@ def check(
         raise typer.Exit(1)
 
 
-def _sample(
-    registry: Registry,
-    kind: str,
-    type_name: str,
-    settings: Sequence[str],
-    files: Sequence[Path],
-    records: Sequence[str],
-) -> Sample:
+def _sample(cls: type[Any], type_name: str, settings: Sequence[str], records: Sequence[str]) -> Sample:
     from dagflow.testing.conformance.sample import Sample
 
-    cls, options = registry.load(kind, type_name), _options(settings)
+    options = _options(settings)
     _check_options(cls, options, type_name)
-    return Sample(
-        cls,
-        options=options,
-        files={path.name: path.read_bytes() for path in files},
-        records=[_fields(text) for text in records],
-    )
+    return Sample(cls, options=options, records=[_fields(text) for text in records])
+
+
+def _seconds(patience: str) -> float:
+    from dagflow.units import parse_duration
+
+    try:
+        return parse_duration(patience)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--patience") from None
 
 
 def _options(settings: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ OFFERS = [
     offer("stages", "crashing", "broken_plugins.general:Crashing"),
     offer("stages", "marking", "broken_plugins.stages:Marking"),
     offer("stages", "ahead", "toys:Ahead"),
+    offer("stages", "waiting", "broken_plugins.variants:Waiting"),
     offer("stages", "both", "broken_plugins.stages:Splitting"),
     offer("workers", "both", "broken_plugins.workers:Sound"),
     offer("sources", "lines", "dagflow.sources.jsonl:Jsonl"),
@@ -82,6 +83,11 @@ def test_options_files_and_records_are_used(check, tmp_path):
     )
 
 
+def test_patience_bounds_every_wait(check):
+    """What hangs is told with how long was waited for it."""
+    assert "`close` did not end within 0.05 s" in check("waiting", "--patience", "50ms").stdout
+
+
 def test_what_a_plugin_prints_goes_to_standard_error(check):
     """Standard output holds what was found, and nothing else."""
     result = check("screen", "--format", "json")
@@ -97,6 +103,7 @@ def test_what_a_plugin_prints_goes_to_standard_error(check):
         (["lines"], "`lines` can't be tried without `--set path=...`"),
         (["sound", "--set", "names=3"], "`names`: Input should be a valid array"),
         (["sound", "--set", "names"], "`names` does not have the form KEY=VALUE"),
+        (["sound", "--patience", "long"], "expected a duration"),
         (["sound", "--record", "[1]"], "expected an object such as"),
         (["sound", "--record", "{"], "expected an object such as"),
     ],

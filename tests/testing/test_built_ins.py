@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import pytest
 
+from dagflow import Request
 from dagflow.registry import BASES, Registry
-from dagflow.testing import RULES, Sample, check_plugin
+from dagflow.testing import RULES, Sample, ScriptedWorker, check_plugin
 
 REGISTRY = Registry()
 OFFERS = {
@@ -75,3 +78,20 @@ def test_needs_are_of_built_ins():
     """Nothing is described that does not exist."""
     assert NEEDS.keys() <= OFFERS.keys()
     assert len(OFFERS) >= 17
+
+
+def test_a_sample_chooses_workers_and_requests():
+    """What is given is used: the worker is asked, and the request is the one that is answered."""
+    main, seen = ScriptedWorker(repeat("fine")), []
+    inference = Sample(REGISTRY.load("stage", "inference"), options={"worker": "main"}, workers={"main": main})
+    assert not [f for f in check_plugin(inference) if f.breach]
+    assert main.requests
+
+    class Noting(REGISTRY.load("worker", "echo")):
+        async def infer(self, request):
+            seen.append(request.text)
+            return await super().infer(request)
+
+    assert not [f for f in check_plugin(Sample(Noting, requests=[Request(prompt="only this")])) if f.breach]
+    assert "only this" in seen
+    assert "What is back-pressure? Answer in one sentence." not in seen

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from broken_plugins import general, sinks, sources, stages, transports, workers
+from broken_plugins.variants import VARIANTS
 
 from dagflow.testing import RULES, Breach, check_plugin, check_rule
 from dagflow.testing.conformance import nodes, plugins
@@ -84,3 +88,31 @@ def test_check_plugin_runs_every_rule(monkeypatch):
         ran.clear()
         found = list(check_plugin(sample))
         assert ran == [rule.id for rule in rules] == [f.rule.id for f in found if f.breach == "no"]
+
+
+@pytest.mark.parametrize(("id", "sample"), VARIANTS, ids=[sample.cls.__name__ for _, sample in VARIANTS])
+def test_other_ways_to_break_a_rule_are_found_too(id, sample):
+    """A rule looks at more than one thing, and at every form that a method may have."""
+    with pytest.raises(Breach):
+        check_rule(ALL[id], sample)
+
+
+def test_a_plugin_that_ignores_every_cancellation_holds_nobody_up():
+    """What never ends is left behind, and what was found is told."""
+    code = """if True:
+        import asyncio
+        from dagflow import Stage
+        from dagflow.testing import Sample, check_plugin
+
+        class Immortal(Stage):
+            async def process(self, record):
+                while True:
+                    try:
+                        await asyncio.sleep(60)
+                    except asyncio.CancelledError:
+                        pass
+
+        print(*[f.rule.id for f in check_plugin(Sample(Immortal, patience_s=0.02)) if f.breach])
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    assert "STAGE-9" in done.stdout

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.testing.conformance.nodes import NODE_RULES
 from dagflow.testing.conformance.plugins import PLUGIN_RULES
@@ -20,7 +20,7 @@ from dagflow.testing.conformance.trial import Trial
 from dagflow.testing.conformance.workers import WORKER_RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from dagflow.plugin import Plugin
     from dagflow.testing.conformance.rule import Rule
@@ -52,7 +52,27 @@ def check_rule(rule: Rule, plugin: Sample | type[Plugin]) -> None:
     with tempfile.TemporaryDirectory(prefix="dagflow-") as folder:
         trial = Trial(Sample.of(plugin), Path(folder))
         trial.prepare()
-        asyncio.run(rule.check(trial))
+        _run(rule.check(trial), trial.sample.patience_s)
+
+
+def _run(work: Coroutine[Any, Any, None], patience_s: float) -> None:
+    """Run a check in a loop of its own. Unlike `asyncio.run`, leave behind what does not end when it is cancelled."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(_clear(patience_s))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+async def _clear(patience_s: float) -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=patience_s)
 
 
 def check_plugin(plugin: Sample | type[Plugin]) -> Iterator[Finding]:
