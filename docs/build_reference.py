@@ -32,6 +32,7 @@ ENGINE_TABLES = {
     "Every sink": tables.SinkTable,
     "`retry` of a stage or sink": tables.RetryTable,
     "Every worker": tables.WorkerTable,
+    "`[dead_letters]`": tables.DeadLettersTable,
     "`[logging]`": tables.LoggingTable,
 }
 

@@ -13,7 +13,7 @@ import tomli_w
 from dagflow.compile import compile_text
 from dagflow.config.codes import CODES
 from dagflow.config.shape import fields_of
-from dagflow.config.tables import EdgeTable, LoggingTable, PipelineTable, RetryTable, StageTable
+from dagflow.config.tables import DeadLettersTable, EdgeTable, LoggingTable, PipelineTable, RetryTable, StageTable
 from dagflow.plugin import Plugin
 from dagflow.registry import Registry
 
@@ -112,7 +112,14 @@ def test_every_option_is_documented(kind, type_name):
 
 @pytest.mark.parametrize(
     ("model", "start"),
-    [(PipelineTable, "02"), (StageTable, "02"), (RetryTable, "08"), (EdgeTable, "04"), (LoggingTable, "02")],
+    [
+        (PipelineTable, "02"),
+        (StageTable, "02"),
+        (RetryTable, "08"),
+        (EdgeTable, "04"),
+        (LoggingTable, "02"),
+        (DeadLettersTable, "31"),
+    ],
 )
 def test_every_engine_key_is_documented(model, start):
     """The page on a table of the engine names each of its keys."""

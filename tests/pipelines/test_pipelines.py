@@ -90,6 +90,19 @@ def test_runs_failures(tmp_path):
     assert {row["reason"] for row in failed} == {"worker-unavailable at flaky, attempt 3"}
 
 
+def test_runs_dead_letters(tmp_path):
+    """What failed is kept, and mended, and comes through; the output is that of a run without failures."""
+    name, store = "pipelines/dead-letters.toml", ("--set", f"dead_letters.path={tmp_path}/letters.db")
+    mended = (*store, "--set", "stages.flaky.rate=0.0")
+    clean = dagflow("run", name, *mended).splitlines()
+    output = dagflow("run", name, *store, code=65).splitlines()
+    assert (len(clean), len(output)) == (200, 186)
+    assert len(json.loads(dagflow("dlq", "list", name, *store, "--format", "json"))) == 14
+    output += dagflow("dlq", "replay", name, *mended).splitlines()
+    assert sorted(output) == sorted(clean)
+    assert dagflow("dlq", "list", name, *store) == "no dead letters\n"
+
+
 def test_runs_shadow(tmp_path):
     """The shadow branch fails or sheds all it gets; the records are delivered all the same."""
     report, lines = run("pipelines/shadow.toml", tmp_path)
