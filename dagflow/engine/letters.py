@@ -47,7 +47,7 @@ class Letters:
     """
 
     def __init__(self, plan: DeadLettersPlan, *, clock: Callable[[], float] = time, bounded: bool = True) -> None:
-        """Take the plan and a clock of seconds since the epoch; `bounded` is whether `max_records` counts."""
+        """Take the plan and a clock of seconds since the epoch; `bounded` is whether its limits count."""
         self.clock = clock
         self.kept = self.purged = self.in_store = 0
         self.on_trouble: Callable[[str], None] = lambda reason: None
@@ -179,7 +179,7 @@ class Letters:
         self._purge_later()
 
     def _purge_later(self) -> None:
-        if self._plan.max_age_s is not None:
+        if self._bounded and self._plan.max_age_s is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(PURGE_EVERY_S, self._writer.submit, self._purge, self._on_purged)
 
@@ -189,7 +189,7 @@ class Letters:
         self._purge_later()
 
     def _purge(self, connection: sqlite3.Connection) -> int:
-        if self._plan.max_age_s is None:
+        if not self._bounded or self._plan.max_age_s is None:
             return 0
         return purge_letters(connection, Selection(before=self.clock() - self._plan.max_age_s))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dagflow.channel.channel import ABANDONED
+from dagflow.channel.channel import ABANDONED, CANCELLED
 from dagflow.engine.book import Book
 from dagflow.engine.faults import Faults, Unfinished
 from dagflow.engine.intake import Bells, build_intakes
@@ -208,7 +208,8 @@ class Wirer:
             join.cancel(ticket)
 
     def _on_lost(self, edge: EdgePlan, record: Record, outcome: Outcome, reason: str) -> None:
-        if reason == ABANDONED:
+        interrupted = reason == CANCELLED and not record.ticket.cancelled  # its sender was
+        if interrupted or reason == ABANDONED:
             self._wiring.unfinished.note(record, edge.name)
             self._wiring.postboxes[edge.name].post(record, outcome, reason=UNFINISHED)
         elif outcome is Outcome.SHED and edge.dead_letter:

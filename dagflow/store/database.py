@@ -58,6 +58,7 @@ def open_database(path: Path, kind: Kind, *, create: bool) -> sqlite3.Connection
         )
         try:
             _identify(connection, path, kind)
+            _close_to_others(path)
         except BaseException:
             connection.close()
             raise
@@ -76,7 +77,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _prepare(path: Path, create: bool) -> None:
-    """Make the file, or look at what it is, and let nobody else read it."""
+    """Make the file, or look at what it is."""
     if not path.parent.is_dir():
         raise StoreError(path, f"there is no folder `{path.parent}`")
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
@@ -84,6 +85,11 @@ def _prepare(path: Path, create: bool) -> None:
         start = file.read(len(_MAGIC))
     if start not in (b"", _MAGIC):
         raise StoreError(path, "the file is no database")
+    if not start:
+        _close_to_others(path)  # before anything is in it
+
+
+def _close_to_others(path: Path) -> None:
     for side in _SIDE_FILES:  # SQLite gives those that it makes the mode of the database
         with suppress(FileNotFoundError):
             os.chmod(f"{path}{side}", _MODE)

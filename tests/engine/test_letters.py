@@ -176,6 +176,46 @@ def test_what_expires_is_not_kept(keeping, kept):
     assert kept() == []
 
 
+def test_what_its_caller_cancelled_is_not_kept(keeping, kept):
+    """Neither in the slot nor in the edge."""
+    given = records(3)
+    plugins = {"in": ListSource(given, can_cancel=True), "s": FunctionStage(hang), "out": ListSink()}
+    flow = Flow(plugins, ["in -> s", "s -> out"], **keeping)
+
+    async def main():
+        engine = flow.engine()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.run)
+            while engine.report()["nodes"]["in"]["taken"] < 3:
+                await asyncio.sleep(0)
+            for record in given:
+                record.ticket.cancel()
+        return engine.report()
+
+    assert asyncio.run(main())["outcomes"]["cancelled"] == 3
+    assert kept() == []
+
+
+def test_a_run_that_is_cancelled_keeps_what_is_in_flight(keeping, kept):
+    """Whoever runs it has ended it without a word: also what a slot was about to send."""
+    plugins = {"in": ListSource(records(4)), "a": FunctionStage(same), "s": FunctionStage(hang), "out": ListSink()}
+    flow = Flow(plugins, ["in -> a", edge_of("a -> s", capacity=1), "s -> out"], **keeping)
+
+    async def main():
+        engine = flow.engine()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(engine.run)
+                while engine.report()["edges"]["a -> s"]["taken"] < 1 or engine.report()["accepted"] < 4:
+                    await asyncio.sleep(0)
+                tasks.cancel_scope.cancel()
+        return engine.report()
+
+    report = asyncio.run(main())
+    assert report["outcomes"]["cancelled"] == len(report["unfinished"]) == 4
+    assert [(record, node) for record, node, *_ in brief(kept())] == [("0", "s"), ("1", "s"), ("2", "s"), ("3", "a")]
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 @pytest.mark.parametrize(
     ("reason", "settings"),

@@ -249,6 +249,15 @@ def test_answers_go_where_the_caller_would_be(path):
     assert report["stopped_by"] == "record `3` was answered, and its letter stays: no room"
 
 
+def test_limits_are_not_for_a_replay(path):
+    """What is full or too old is just what is to be sent in again."""
+    shop = Shop(path)
+    asyncio.run(shop.flow.run())
+    shop.flow.plan = replace(shop.flow.plan, dead_letters=DeadLettersPlan(path, 1, 1e-9))
+    assert shop.replay()["outcomes"]["failed"] == 2
+    assert [m.replays for m in shop.letters()] == [1, 1]
+
+
 def test_sinks_learn_that_the_run_resumes(path):
     """So that they add to what they wrote."""
     shop = Shop(path)

@@ -43,6 +43,16 @@ def test_a_file_that_everybody_could_read_is_closed_to_them(tmp_path):
         assert set(modes(tmp_path).values()) == {0o600}
 
 
+def test_a_store_that_was_opened_to_others_is_closed_again(tmp_path):
+    """With the files beside it."""
+    with opened(tmp_path / "a.db") as connection:
+        connection.execute("INSERT INTO things VALUES ('x')")
+        for path in tmp_path.iterdir():
+            path.chmod(0o644)
+        with opened(tmp_path / "a.db"):
+            assert modes(tmp_path) == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
+
+
 def test_it_is_durable_and_keeps_what_is_in_it(tmp_path):
     """A commit is on the disk when it returns; opening it again changes nothing."""
     with opened(tmp_path / "a.db") as connection:
@@ -70,6 +80,7 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE mine (a)")
     folder.mkdir()
+    other.chmod(0o644)
     before = other.read_bytes()
     assert refusal(text, create=True) == "the file is no database"
     assert refusal(other, create=True) == "it is a database of something else"
@@ -78,6 +89,7 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
     assert refusal(folder / "deep" / "x", create=True) == f"there is no folder `{folder / 'deep'}`"
     assert text.read_text().startswith("hello")
     assert other.read_bytes() == before
+    assert stat.S_IMODE(other.stat().st_mode) == 0o644
 
 
 def test_a_broken_database_is_refused(tmp_path):
