@@ -68,7 +68,7 @@ async def first_records(trial: Trial, source: Any, most: int = TAKE) -> list[Rec
     finally:
         if hasattr(records, "aclose"):
             with suppress(Exception):
-                await records.aclose()
+                await trial.bounded(records.aclose(), "closing `records`")
     return found
 
 
@@ -149,7 +149,7 @@ async def _use_source(trial: Trial, source: Any) -> None:
     for record in await first_records(trial, source):
         told = source.settle(record, Outcome.DELIVERED)
         if inspect.isawaitable(told):
-            await told
+            await trial.bounded(told, "`settle`")
 
 
 async def _use_worker(trial: Trial, worker: Any) -> None:

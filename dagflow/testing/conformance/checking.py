@@ -49,7 +49,8 @@ def check_rule(rule: Rule, plugin: Sample | type[Plugin]) -> None:
     Raises:
         Breach: the plugin does not keep it.
     """
-    with tempfile.TemporaryDirectory(prefix="dagflow-") as folder:
+    # A thread that was left behind may still write into the folder while it is removed.
+    with tempfile.TemporaryDirectory(prefix="dagflow-", ignore_cleanup_errors=True) as folder:
         trial = Trial(Sample.of(plugin), Path(folder))
         trial.prepare()
         _run(rule.check(trial), trial.sample.patience_s)

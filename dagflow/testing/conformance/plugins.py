@@ -98,7 +98,7 @@ async def closes_unopened(trial: Trial) -> None:
 async def closes_twice(trial: Trial) -> None:
     """`close` works twice."""
     async with trial.opened() as plugin:
-        await _first_close(plugin)
+        await _first_close(trial, plugin)
         await _closed(trial, plugin, "the second `close`")
 
 
@@ -133,8 +133,7 @@ async def open_lets_cancellation_through(trial: Trial) -> None:
         await check_cancelled(trial, start, "`open`")
     finally:
         for plugin in plugins:
-            with suppress(Exception):
-                await plugin.close()
+            await _first_close(trial, plugin)
 
 
 @rule("PLUGIN-11")
@@ -169,9 +168,9 @@ async def _failed(trial: Trial, opening: Awaitable[None]) -> None:
         await trial.bounded(opening, "`open`")
 
 
-async def _first_close(plugin: Any) -> None:
+async def _first_close(trial: Trial, plugin: Any) -> None:
     with suppress(Exception):
-        await plugin.close()
+        await trial.bounded(plugin.close(), "`close`")
 
 
 async def _closed(trial: Trial, plugin: Any, what: str) -> None:

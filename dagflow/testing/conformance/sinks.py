@@ -113,7 +113,7 @@ async def gives_a_position(trial: Trial) -> None:
             await _written(trial, sink, record)
         position = None
         with suppress(Exception):
-            position = await sink.flush()
+            position = await trial.bounded(sink.flush(), "`flush`")
         demand(_is_json(position), f"`flush` gave `{position!r}`")
 
 
@@ -153,7 +153,7 @@ async def waits_for_live_completions(trial: Trial) -> None:
 async def _flushed_count(trial: Trial, sink: Any) -> int:
     """Count what has arrived, for rules that do not mind a sink that waits for its flush."""
     with suppress(Exception):
-        await sink.flush()
+        await trial.bounded(sink.flush(), "`flush`")
     return 0 if trial.sample.arrived is None else trial.sample.arrived(trial.folder)
 
 

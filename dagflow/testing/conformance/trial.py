@@ -109,7 +109,7 @@ class Trial:
             yield plugin
         finally:
             with suppress(Exception):
-                await asyncio.wait_for(plugin.close(), self.sample.patience_s)
+                await self.bounded(plugin.close(), "`close`")
 
     def records(self, plugin: Any) -> list[Record]:
         """Make new records for a stage or sink, each with a ticket."""
