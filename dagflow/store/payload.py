@@ -13,7 +13,6 @@ from typing import Any, Final
 from dagflow.completion import Completion, Usage
 
 _to_json: Final = json.JSONEncoder().encode
-_NOT_JSON: Final = (TypeError, ValueError, RecursionError)
 _TAG: Final = "$dagflow"  # the key of an object that stands for something else
 
 
@@ -21,7 +20,7 @@ def pack(fields: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Give the text of some fields, and the names of those that are kept as text only."""
     try:
         return _to_json({str(name): _carried(value) for name, value in fields.items()}), []
-    except _NOT_JSON:
+    except Exception:  # it is no JSON, or of a class from elsewhere that fails in a way of its own
         return _packed_one_by_one(fields)
 
 
@@ -35,7 +34,7 @@ def _packed_one_by_one(fields: Mapping[str, Any]) -> tuple[str, list[str]]:
     for name, value in fields.items():
         try:
             text = _to_json(_carried(value))
-        except _NOT_JSON:
+        except Exception:  # it is no JSON, or of a class from elsewhere that fails in a way of its own
             text = _to_json(_described(value))
             as_text.append(str(name))
         parts.append(f"{_to_json(str(name))}: {text}")

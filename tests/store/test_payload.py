@@ -56,13 +56,29 @@ class Mute:
         raise ValueError
 
 
+class Unwilling(dict):
+    """Says nothing of what it holds."""
+
+    def items(self):
+        raise OSError("gone")
+
+
 def test_what_json_cannot_hold_is_text_and_named():
     """A set, bytes, keys that are no text, a nesting without end, an answer that broke, what has no text at all."""
     endless = []
     endless.append(endless)
-    fields = {"a": {1}, "b": b"x", "c": {1: 2}, "d": endless, "e": broken_completion(), "f": Mute(), "g": [1]}
+    fields = {
+        "a": {1},
+        "b": b"x",
+        "c": {1: 2},
+        "d": endless,
+        "e": broken_completion(),
+        "f": Mute(),
+        "g": [1],
+        "h": Unwilling(a=1),
+    }
     text, as_text = pack(fields)
-    assert as_text == ["a", "b", "c", "d", "e", "f"]
+    assert as_text == ["a", "b", "c", "d", "e", "f", "h"]
     found = unpack(text)
     assert found["g"] == [1]
     assert {name: found[name] for name in "abcdf"} == {
