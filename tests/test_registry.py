@@ -26,7 +26,7 @@ def test_a_type_gives_its_class() -> None:
 def test_names_are_sorted_and_need_no_import() -> None:
     """A package that does not import is offered all the same."""
     registry = Registry((offer("stages", "zeta", "no_such_module:X"), *OFFERS))
-    assert registry.names("stage") == ["ask", "fill", "picky", "polish", "route", "split", "zeta"]
+    assert registry.names("stage") == ["ask", "fill", "picky", "polish", "route", "sift", "split", "zeta"]
     assert registry.names("worker") == ["remote"]
 
 

@@ -123,6 +123,16 @@ class Split(Stage):
         return [record]
 
 
+class Sift(Stage):
+    """Lets some records pass."""
+
+    async def process(self, record: Record) -> Record | None:
+        return record
+
+    def writes(self) -> set[str]:
+        return {"prompt"}
+
+
 class Picky(Stage):
     """Refuses two options at once, but has defaults for both."""
 
@@ -227,6 +237,10 @@ class Memory(Transport):
         raise NotImplementedError
 
 
+class Wire(Memory):
+    """Carries edges elsewhere."""
+
+
 class Greedy(Stage):
     """Breaks the contract: redefines a key of the engine."""
 
@@ -314,12 +328,14 @@ OFFERS = (
     offer("stages", "ask", "toys:Ask"),
     offer("stages", "route", "toys:Route"),
     offer("stages", "split", "toys:Split"),
+    offer("stages", "sift", "toys:Sift"),
     offer("stages", "polish", "toys:Polish"),
     offer("stages", "picky", "toys:Picky"),
     offer("sinks", "show", "toys:Show"),
     offer("sinks", "lines", "toys:Show"),
     offer("workers", "remote", "toys:Remote"),
     offer("transports", "memory", "toys:Memory"),
+    offer("transports", "wire", "toys:Wire"),
 )
 
 BROKEN = (

@@ -84,8 +84,8 @@ class _Working(WorkerTable):
     concurrency: _Count | None = Field(None, description="how many records are worked on at a time")
     timeout: _Wait | None = Field(None, description="how long one attempt may take")
     retry: RetryTable = Field(RetryTable(), description="how often a record is tried")
-    on_error: Literal["dead_letter", "drop", "port"] = Field(
-        "dead_letter", description="what becomes of a record whose last attempt failed"
+    on_error: Literal["dead_letter", "drop", "port"] | None = Field(
+        None, description="what becomes of a record whose last attempt failed; a dead letter by default"
     )
     affinity: Literal["session"] | None = Field(
         None, description="records of one session are worked on one after the other, in their order"

@@ -2,20 +2,20 @@
 
 The flow goes forward over the graph. Along each edge it keeps two sets: the fields that every
 record surely has there, and those that some record may have. A node that may write anything
-makes both sets everything, which is written None.
+makes both sets everything, which is written None. A group of which a node reads any one is kept
+like a field: where two ways meet, each may have brought another one of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from inspect import get_annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.order import forward_order
-from dagflow.graph.ways import skips, ways_to
+from dagflow.graph.ways import comes_surely
 from dagflow.record import ALWAYS_READABLE
 
 if TYPE_CHECKING:
@@ -23,29 +23,37 @@ if TYPE_CHECKING:
 
     from dagflow.graph.draft import Draft
     from dagflow.graph.plan import EdgePlan, NodePlan
-    from dagflow.graph.ways import Ways
 
+Group = frozenset[str]
 Fields = frozenset[str] | None
+Certain = frozenset[str | Group] | None
 
 USUAL_WRITERS: Final = {"prompt": "template", "context": "retrieve", "completion": "inference", "text": "post"}
 """Built-in stage types that write the usual fields, for hints."""
 
 
 class State(NamedTuple):
-    """The fields of records at one place; None is everything."""
+    """The fields of records at one place, and the groups of which they have one; None is everything."""
 
-    surely: Fields
+    surely: Certain
     maybe: Fields
 
-    def plus(self, surely: Fields, maybe: Fields) -> State:
-        """Add what a node writes."""
-        return State(_union(self.surely, surely), _union(self.maybe, maybe))
+    def plus(self, written: Fields, groups: Iterable[Group] = ()) -> State:
+        """Add what a node writes, and the groups that have one of it."""
+        surely = _union(self.surely, written)
+        if surely is not None:
+            surely |= {group for group in groups if group & surely}
+        return State(surely, _union(self.maybe, written))
 
 
 @dataclass(slots=True)
 class Flow:
-    """The states before each node and along each edge, by position; only for what a source reaches."""
+    """The states before each node and along each edge, by position; only for what a source reaches.
 
+    `groups` are those of which some node reads any one.
+    """
+
+    groups: frozenset[Group]
     before: dict[str, State] = field(default_factory=dict)
     along: dict[int, State] = field(default_factory=dict)
 
@@ -55,7 +63,7 @@ def trace_fields(draft: Draft) -> Flow | None:
     order = forward_order(draft.kinds, ((e.source, e.target) for e in draft.edges.values()))
     if order is None or draft.edges_lost:
         return None
-    flow = Flow()
+    flow = Flow(frozenset(group for node in draft.nodes.values() for group in node.reads_any))
     for name in order:
         entering = [flow.along[index] for index, _ in draft.entering(name) if index in flow.along]
         if draft.kinds[name] == "source":
@@ -66,7 +74,7 @@ def trace_fields(draft: Draft) -> Flow | None:
             continue
         flow.before[name] = before
         for index, edge in draft.leaving(name):
-            flow.along[index] = _after(name, edge, before, draft)
+            flow.along[index] = _after(name, edge, flow, draft)
     return flow
 
 
@@ -80,26 +88,25 @@ def check_fields(draft: Draft, flow: Flow) -> Iterator[Diagnostic]:
             yield _not_written(name, group, draft, flow)
 
 
-def _after(name: str, edge: EdgePlan, before: State, draft: Draft) -> State:
-    node = draft.nodes.get(name)
+def _after(name: str, edge: EdgePlan, flow: Flow, draft: Draft) -> State:
+    node, before = draft.nodes.get(name), flow.before[name]
     if edge.port == ERROR_PORT:
-        return before.plus(frozenset({ERROR_PORT}), frozenset({ERROR_PORT}))
+        return before.plus(frozenset({ERROR_PORT}), flow.groups)
     if node is None:
         return State(None, None)
     told = frozenset().union(*_unmet(node, before))  # nobody behind it need miss that again
-    return before.plus(told, told).plus(node.writes, node.writes)
+    return before.plus(told).plus(node.writes, flow.groups)
 
 
-def _unmet(node: NodePlan, before: State) -> list[frozenset[str]]:
+def _unmet(node: NodePlan, before: State) -> list[Group]:
     """Give the groups of fields of which the node reads one, and some record has none."""
     if before.surely is None:
         return []
-    known = before.surely | ALWAYS_READABLE
     groups = [*(frozenset({name}) for name in sorted(node.reads)), *node.reads_any]
-    return [group for group in groups if not group & known]
+    return [group for group in groups if not group & ALWAYS_READABLE and not _has(before.surely, group)]
 
 
-def _not_written(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> Diagnostic:
+def _not_written(name: str, group: Group, draft: Draft, flow: Flow) -> Diagnostic:
     wanted = " or ".join(f"`{field}`" for field in sorted(group))
     way = _way_without(name, group, draft, flow)
     maybe = flow.before[name].maybe or frozenset()
@@ -111,7 +118,7 @@ def _not_written(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> 
     return diagnose("field-not-written", text, draft.node_key(name), hint=_hint(name, group, maybe, draft))
 
 
-def _way_without(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> list[str]:
+def _way_without(name: str, group: Group, draft: Draft, flow: Flow) -> list[str]:
     """Walk back from a node to a source along edges whose records surely have none of the fields."""
     way = [name]
     while draft.kinds[name] != "source":
@@ -122,7 +129,7 @@ def _way_without(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> 
     return way
 
 
-def _hint(name: str, group: frozenset[str], maybe: frozenset[str], draft: Draft) -> str | None:
+def _hint(name: str, group: Group, maybe: frozenset[str], draft: Draft) -> str | None:
     for wanted in sorted(group - maybe):
         near = did_you_mean(wanted, maybe)
         if near:
@@ -136,8 +143,8 @@ def _hint(name: str, group: frozenset[str], maybe: frozenset[str], draft: Draft)
     return f"its records have {there}" if there else None
 
 
-def _has(fields: Fields, group: Iterable[str]) -> bool:
-    return fields is None or not fields.isdisjoint(group)
+def _has(fields: Certain, group: Group) -> bool:
+    return fields is None or not fields.isdisjoint((*group, group))
 
 
 def _is_strict(name: str, draft: Draft) -> bool:
@@ -148,20 +155,11 @@ def _is_strict(name: str, draft: Draft) -> bool:
 
 def _joined(name: str, entering: list[State], flow: Flow, draft: Draft) -> State:
     """Give what records have that come out of a join: all that the branches bring which surely come."""
-    ways, merged = ways_to(name, draft), _merged(entering)
-    surely = merged.surely
-    for position, index in enumerate(ways.inputs):
-        if index in flow.along and not _may_be_absent(ways, position, draft):
+    surely, maybe = _merged(entering)
+    for index, _ in draft.entering(name):
+        if index in flow.along and comes_surely(index, draft):
             surely = _union(surely, flow.along[index].surely)
-    return State(surely, merged.maybe)
-
-
-def _may_be_absent(ways: Ways, position: int, draft: Draft) -> bool:
-    """Whether a record may lack this branch though nothing was lost; a stage that does not say so filters nothing."""
-    stages = [draft.nodes[name] for name in ways.branch_nodes(position) if name in draft.nodes]
-    return any(skips(draft.edges[index], draft) for index in ways.branch_edges(position)) or any(
-        "None" in str(get_annotations(node.cls.process).get("return")) for node in stages if node.kind == "stage"
-    )
+    return State(surely, maybe)
 
 
 def _merged(states: list[State]) -> State:

@@ -74,24 +74,29 @@ def _check_lanes(name: str, draft: Draft) -> Iterator[Diagnostic]:
 def _check_join(name: str, draft: Draft) -> Iterator[Diagnostic]:
     key = (*draft.node_key(name), "join")
     entering = list(draft.entering(name))
-    if len(entering) < 2:
-        text = f"{draft.label(name)} joins, but one edge goes into it" if entering else f"{draft.label(name)} joins"
+    if len(entering) == 1:
+        text = f"{draft.label(name)} joins, but one edge goes into it"
         hint = "remove `join`, or add the edges of the other branches"
         yield diagnose("join-of-one", text, key, hint=hint)
-        return
     ways = ways_to(name, draft)
-    for index in sorted(frozenset().union(*ways.edges)):
+    for index in sorted(ways.all_edges if len(entering) > 1 else ()):
         if draft.edges[index].best_effort and _goes_round(index, name, draft):
             text = f"join `{name}` would take what leaves over a best-effort edge for a record of its own"
             hint = "take `best_effort` off it, or lead it to another node"
             yield diagnose("join-best-effort", text, edge_key(index, "best_effort"), hint=hint, others=[key])
+    for index in ways.branch_edges if len(entering) > 1 else ():
+        if draft.edges[index].via != "memory":
+            text = f"join `{name}` can only follow branches in memory, but one goes via `{draft.edges[index].via}`"
+            hint = "take `via` off this edge; before the fork and behind the join it may stand"
+            yield diagnose("join-across-transport", text, edge_key(index, "via"), hint=hint, others=[key])
 
 
 def _goes_round(index: int, name: str, draft: Draft) -> bool:
-    """Whether a record reaches a join also by another way than over this edge."""
-    links = [(edge.source, edge.target) for i, edge in draft.edges.items() if i != index]
-    sources = [node for node, kind in draft.kinds.items() if kind == "source"]
-    return name in reachable(sources, links)
+    """Whether the records that an edge takes reach a join also by another way than over it."""
+    edge = draft.edges[index]
+    before = reachable([edge.source], [(e.target, e.source) for e in draft.edges.values()])
+    links = [(e.source, e.target) for i, e in draft.edges.items() if i != index]
+    return name in reachable([node for node in before if draft.kinds[node] == "source"], links)
 
 
 def clashes(name: str, draft: Draft) -> dict[str, tuple[str, str]]:

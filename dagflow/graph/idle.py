@@ -5,14 +5,13 @@ Warnings of `advice.py`, in a file of their own. Only what is certain is told.
 
 from __future__ import annotations
 
-from inspect import get_annotations
 from typing import TYPE_CHECKING
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.keys import value_at
 from dagflow.graph.draft import edge_key
 from dagflow.graph.order import forward_order
-from dagflow.record import Record
+from dagflow.graph.promises import splits_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +23,11 @@ if TYPE_CHECKING:
 
 
 def check_idle(draft: Draft, document: Document) -> Iterator[Diagnostic]:
-    """Find keys of retries, routes and full edges that have no effect."""
+    """Find keys of retries, errors, routes, orders and full edges that have no effect."""
     yield from _idle_retries(draft, document)
+    yield from _idle_on_error(draft, document)
     if not draft.edges_lost:
+        yield from _idle_orders(draft, document)
         yield from _idle_edges(draft)
         yield from _idle_unmatched(draft)
         yield from _idle_when_full(draft, document)
@@ -39,6 +40,24 @@ def _idle_retries(draft: Draft, document: Document) -> Iterator[Diagnostic]:
         if retry is not None and "attempts" not in retry:
             text = f"{draft.label(name)} is tried only once: `attempts` is 1 where it is not given"
             yield diagnose("idle-retry", text, key, hint="add `attempts`, the number of tries in all")
+
+
+def _idle_on_error(draft: Draft, document: Document) -> Iterator[Diagnostic]:
+    for name in draft.nodes:
+        key = (*draft.node_key(name), "on_error")
+        if value_at(document.tables, key) == "dead_letter" and "dead_letters" not in document.tables:
+            text = f"{draft.label(name)} asks for dead letters, but the file has no `[dead_letters]` to keep them"
+            hint = 'add a table `[dead_letters]` with a `path`, such as `path = "dead-letters.db"`'
+            yield diagnose("idle-on-error", text, key, hint=hint)
+
+
+def _idle_orders(draft: Draft, document: Document) -> Iterator[Diagnostic]:
+    """Find orders of edges that hold one record; a default may be for other edges."""
+    for index, edge in draft.edges.items():
+        key = edge_key(index, "order")
+        if edge.order != "fifo" and edge.capacity == 1 and value_at(document.tables, key) is not None:
+            text = f"`order` has no effect: edge `{edge.name}` holds one record"
+            yield diagnose("idle-order", text, key, hint="raise `capacity`, or remove `order`")
 
 
 def _idle_edges(draft: Draft) -> Iterator[Diagnostic]:
@@ -104,17 +123,9 @@ def _most_on_edges(draft: Draft) -> dict[int, int]:
     ways: dict[int, int] = {}
     for name in order or () if draft.pipeline is not None else ():
         entering = [ways.get(index) for index, _ in draft.entering(name)]
-        known = draft.kinds[name] == "source" or (None not in entering and _splits_nothing(draft.nodes.get(name)))
+        known = draft.kinds[name] == "source" or (None not in entering and splits_nothing(draft.nodes.get(name)))
         for index, edge in draft.leaving(name) if known else ():
             if not edge.best_effort:
                 joined = name in draft.nodes and draft.nodes[name].join is not None
                 ways[index] = 1 if joined else sum(filter(None, entering)) or 1
     return {index: count * draft.pipeline.max_in_flight for index, count in ways.items() if draft.pipeline}
-
-
-def _splits_nothing(node: NodePlan | None) -> bool:
-    """Whether a node surely hands on at most one record for each that it gets: its `process` promises one."""
-    if node is None or node.kind != "stage":
-        return node is not None
-    promised = get_annotations(node.cls.process).get("return")
-    return promised in ("Record", "Record | None", Record, Record | None)

@@ -160,12 +160,13 @@ def _join(table: Any) -> JoinPlan | None:
 def _settings(parts: _Parts) -> dict[str, Any]:
     """Give the engine's share of a node plan."""
     table = parts.table
-    given = {name: getattr(table, name) for name in ("on_error", "fan_out", "unmatched") if hasattr(table, name)}
+    given = {name: getattr(table, name) for name in ("fan_out", "unmatched") if hasattr(table, name)}
     if hasattr(table, "concurrency"):
         retry = table.retry
         given["concurrency"] = table.concurrency
         given["timeout_s"] = table.timeout
         given["retry"] = RetryPlan(retry.attempts, retry.backoff, retry.max_backoff)
+        given["on_error"] = table.on_error or "dead_letter"
         given["affinity"] = table.affinity
         given["join"] = _join(table)
     return given

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_straits(draft: Draft) -> Iterator[Diagnostic]:
-    """Find joins that starve, branches that overwrite each other, and orders that are lost or no matter."""
-    yield from _idle_orders(draft)
+    """Find joins that starve, branches that overwrite each other, and orders that are lost."""
     if draft.edges_lost:
         return
     for name, node in draft.nodes.items():
@@ -34,7 +33,7 @@ def check_straits(draft: Draft) -> Iterator[Diagnostic]:
 
 def _joins(node: NodePlan, draft: Draft) -> Iterator[Diagnostic]:
     key, ways = draft.node_key(node.name), ways_to(node.name, draft)
-    if any(draft.edges[index].best_effort for index in frozenset().union(*ways.edges)):
+    if any(draft.edges[index].best_effort for index in ways.all_edges):
         return  # either an error, or all of it is best effort: then it is a graph of its own
     if not meets(ways, draft):
         text = f"join `{node.name}` can starve: no node sends branches of one record to two of its edges"
@@ -53,8 +52,7 @@ def _joins(node: NodePlan, draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _lossy_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagnostic]:
-    branches = frozenset().union(*(ways.branch_edges(position) for position in range(len(ways.inputs))))
-    lossy = [index for index in sorted(branches) if sheds(draft.edges[index])]
+    lossy = [index for index in ways.branch_edges if sheds(draft.edges[index])]
     if lossy:
         edges = ", ".join(f"`{draft.edges[index].name}`" for index in lossy)
         text = f"join `{node.name}` can starve: records of which {edges} sheds a branch end there"
@@ -65,9 +63,8 @@ def _lossy_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagno
 
 def _slow_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagnostic]:
     assert node.join is not None
-    patience, key = node.join.timeout_s, (*draft.node_key(node.name), "join")
-    branches = frozenset().union(*(ways.branch_nodes(position) for position in range(len(ways.inputs))))
-    for name in filter(branches.__contains__, draft.nodes):
+    patience, key = node.join.timeout_s, (*draft.node_key(node.name), "join_timeout")
+    for name in filter(ways.branch_nodes.__contains__, draft.nodes):
         slow = draft.nodes[name]
         if slow.timeout_s is not None and slow.timeout_s * slow.retry.attempts > patience:
             longest = render_duration(slow.timeout_s * slow.retry.attempts)
@@ -89,12 +86,25 @@ def _lanes(node: NodePlan, draft: Draft) -> Iterator[Diagnostic]:
         text = f"`affinity` has no effect: {draft.label(node.name)} works on one record at a time, in their order"
         yield diagnose("idle-affinity", text, key, hint="raise `concurrency`, or remove `affinity`")
     for name in _before(node.name, draft):
-        before = draft.nodes[name]
-        if before.kind == "stage" and before.concurrency > 1 and before.affinity is None:
+        hint = _mixing(draft.nodes[name])
+        if hint is not None:
             text = f"records of one session may overtake each other in `{name}`, before they reach `{node.name}`"
-            hint = f'add `affinity = "session"` to `{name}`, or set its `concurrency` to 1'
             yield diagnose("session-order-lost", text, key, hint=hint, others=[draft.node_key(name)])
             return
+
+
+def _mixing(node: NodePlan) -> str | None:
+    """Say how to keep the order of sessions in a node; None if it does so.
+
+    A join of the first branches loses it where a branch is lost: the record waits for its other one.
+    """
+    if node.join is not None and node.join.mode == "any":
+        return f'set `join` of `{node.name}` to "all"'
+    if node.kind != "stage" or node.concurrency == 1 or node.affinity is not None:
+        return None
+    if node.join is not None:
+        return f"set `concurrency` of `{node.name}` to 1"
+    return f'add `affinity = "session"` to `{node.name}`, or set its `concurrency` to 1'
 
 
 def _before(name: str, draft: Draft) -> list[str]:
@@ -104,10 +114,3 @@ def _before(name: str, draft: Draft) -> list[str]:
         sources = [edge.source for _, edge in draft.entering(one)]
         found += [source for source in dict.fromkeys(sources) if source in draft.nodes and source not in found]
     return found[1:]
-
-
-def _idle_orders(draft: Draft) -> Iterator[Diagnostic]:
-    for index, edge in draft.edges.items():
-        if edge.order != "fifo" and edge.capacity == 1:
-            text = f"`order` has no effect: edge `{edge.name}` holds one record"
-            yield diagnose("idle-order", text, edge_key(index), hint="raise `capacity`, or remove `order`")

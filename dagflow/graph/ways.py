@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.order import reachable
+from dagflow.graph.promises import says_it_filters, splits_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dagflow.graph.draft import Draft
     from dagflow.graph.plan import EdgePlan
 
@@ -33,13 +32,20 @@ class Ways:
     nodes: tuple[frozenset[str], ...]
     edges: tuple[frozenset[int], ...]
 
-    def branch_nodes(self, position: int) -> frozenset[str]:
-        """Give the nodes that lead to this input, but not to all."""
-        return self.nodes[position].difference(frozenset.intersection(*self.nodes))
+    @property
+    def branch_nodes(self) -> frozenset[str]:
+        """The nodes that lead to some input, but not to all."""
+        return frozenset().union(*self.nodes).difference(frozenset.intersection(*self.nodes))
 
-    def branch_edges(self, position: int) -> frozenset[int]:
-        """Give the edges that lead to this input, but not to all."""
-        return self.edges[position].difference(frozenset.intersection(*self.edges))
+    @property
+    def all_edges(self) -> frozenset[int]:
+        """The edges that lead to some input."""
+        return frozenset().union(*self.edges)
+
+    @property
+    def branch_edges(self) -> list[int]:
+        """The edges that lead to some input, but not to all, in file order."""
+        return sorted(self.all_edges.difference(frozenset.intersection(*self.edges)))
 
     def own_nodes(self, one: int, other: int) -> tuple[frozenset[str], frozenset[str]]:
         """Give the nodes that lead to one of two inputs only, for each of the two."""
@@ -72,28 +78,49 @@ def sheds(edge: EdgePlan) -> bool:
     return edge.when_full != "block" or edge.block_timeout_s is not None or edge.max_wait_s is not None
 
 
-def skips(edge: EdgePlan, draft: Draft) -> bool:
-    """Whether a record may leave its node otherwise than over this edge, without being lost."""
-    node = draft.nodes.get(edge.source)
-    chosen = node is not None and node.fan_out == "first" and len(draft.by_port(edge.source)[edge.port]) > 1
-    return edge.when is not None or edge.port is not None or edge.best_effort or chosen
+def comes_surely(index: int, draft: Draft) -> bool:
+    """Whether each record that reaches a join has a branch that comes over this edge into it, unless that is lost.
+
+    So it is if no way leads to the join around the nodes that surely send one.
+    """
+    join = draft.edges[index].target
+    senders = _senders(index, draft)
+    sources = [name for name, kind in draft.kinds.items() if kind == "source" and name not in senders]
+    links = [(e.source, e.target) for i, e in draft.edges.items() if i != index and e.source not in senders]
+    return join not in reachable(sources, links)
+
+
+def _senders(index: int, draft: Draft) -> set[str]:
+    """Find the nodes of which each record that leaves them has a branch that comes over an edge.
+
+    A stage that does not say that it filters is taken to filter nothing.
+    """
+    ends = reachable([draft.edges[index].target], [(edge.target, edge.source) for edge in draft.edges.values()])
+    senders: set[str] = set()
+    waiting = [draft.edges[index]]
+    while waiting:
+        edge = waiting.pop()
+        if edge.source not in senders and not _skips(edge, ends, draft):
+            senders.add(edge.source)
+            if not says_it_filters(draft.nodes.get(edge.source)):
+                waiting += [before for _, before in draft.entering(edge.source)]
+    return senders
+
+
+def _skips(edge: EdgePlan, ends: set[str], draft: Draft) -> bool:
+    """Whether a record may leave a node otherwise than over this edge, and still come to one of the ends."""
+    if edge.when is not None or edge.port is not None or edge.best_effort:
+        return True
+    ports, node = draft.by_port(edge.source), draft.nodes.get(edge.source)
+    chosen = node is not None and node.fan_out == "first" and len(ports[None]) > 1
+    return chosen or any(other.target in ends for port in ports if port is not None for _, other in ports[port])
 
 
 def _parts(name: str, to_one: frozenset[int], to_other: frozenset[int], draft: Draft) -> bool:
+    """Whether a node may send branches of one record over an edge of each of two sets."""
     node = draft.nodes.get(name)
-    if node is None:
-        return True  # what could not be read may do anything
+    if node is None or not splits_nothing(node):
+        return True  # what could not be read, or does not say, may do anything
     leaving = [(i, edge) for i, edge in draft.leaving(name) if not edge.best_effort and edge.port != ERROR_PORT]
-    pairs = _both(leaving, to_one, to_other)
-    if node.kind == "stage" and node.ports:
-        return any(True for _ in pairs)  # it may make several records, for several ports
+    pairs = [(one, other) for i, one in leaving if i in to_one for j, other in leaving if j in to_other and i != j]
     return node.fan_out == "all" and any(one.port == other.port for one, other in pairs)
-
-
-def _both(
-    leaving: list[tuple[int, EdgePlan]], to_one: frozenset[int], to_other: frozenset[int]
-) -> Iterator[tuple[EdgePlan, EdgePlan]]:
-    for i, one in leaving:
-        for j, other in leaving:
-            if i != j and i in to_one and j in to_other:
-                yield one, other

@@ -14,7 +14,7 @@ from pydantic import Field
 from dagflow.chat import is_message
 from dagflow.completion import Completion, Request
 from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut, WorkerError
-from dagflow.options import Options, WorkerName
+from dagflow.options import FieldName, Options, WorkerName
 from dagflow.plugin import Stage
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ T = TypeVar("T")
 class Inference(Stage):
     """Asks `worker` for a completion of `prompt`, or of `messages` where no stage wrote a prompt.
 
-    A record's own `parameters` and `model` override those of the stage and the worker.
+    Writes it to `completion`, or `output`, which is then whole: what forwards chunks looks at
+    `completion` alone. A record's own `parameters` and `model` override those of the stage and the worker.
     """
 
     default_concurrency = 8
@@ -44,26 +45,27 @@ class Inference(Stage):
         stream: bool = Field(
             True, description="whether answers go on chunk by chunk, where all that follows can take them so"
         )
+        output: FieldName = Field("completion", description="the field that the answer is written to")
 
     def reads_any(self) -> list[set[str]]:
         return [{"prompt", "messages"}]
 
     def writes(self) -> set[str]:
-        return {"completion"}
+        return {self.options.output}
 
     async def open(self, context: Context) -> None:
         await super().open(context)
         self._worker = context.workers[self.options.worker]
         self._input_tokens = context.metrics.counter("input_tokens")
         self._output_tokens = context.metrics.counter("output_tokens")
-        if context.live and self.options.stream:
+        if context.live and self.options.stream and self.options.output == "completion":
             self._first_chunk = context.metrics.histogram("first_chunk")
             self.process = self._process_live  # type: ignore[method-assign]
 
     async def process(self, record: Record) -> Record:
         completion = await self._worker.infer(self._request(record))
         self._count(completion.usage)
-        record["completion"] = completion
+        record[self.options.output] = completion
         return record
 
     async def _process_live(self, record: Record) -> AsyncIterator[Record]:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dagflow.errors import InvalidField, PluginError
 from dagflow.expressions import Template
-from dagflow.options import FilePath, Options
+from dagflow.options import FieldName, FilePath, Options
 from dagflow.plugin import Stage
 from dagflow.stages.documents import Document, find_documents, fingerprint, unreadable
 from dagflow.stages.passage_index import FORMAT, PassageIndex, build_index, is_current, is_foreign
@@ -42,7 +42,7 @@ class Retrieve(Stage):
         top_k: int = Field(3, ge=1, description="the most passages that a record gets")
         passage_chars: int = Field(800, ge=50, description="about how long a passage is, in characters")
         query: Template | None = Field(None, description="the template of the question; by default the field `input`")
-        output: str = Field("context", min_length=1, description="the field that the passages are written to")
+        output: FieldName = Field("context", description="the field that the passages are written to")
         index: FilePath | None = Field(
             None, description="the file that keeps the index; by default one under `$XDG_CACHE_HOME/dagflow`"
         )

@@ -35,7 +35,6 @@ def test_defaults_are_filled_in() -> None:
         "concurrency": 8,
         "timeout": "20s",
         "retry": {"attempts": 2, "backoff": "200ms", "max_backoff": "5s"},
-        "on_error": "dead_letter",
         "worker": "w",
         "others": [],
         "top_k": 3,

@@ -56,6 +56,15 @@ def test_one_of_a_group_is_enough() -> None:
     assert found.message == "stage `b` reads `messages` or `prompt`, but nothing on the way from `a` writes it"
 
 
+def test_each_way_may_bring_another_one_of_a_group() -> None:
+    """Where two ways meet, every record has one of the two fields."""
+    edges = '{ from = "a", to = "b" }, { from = "b", to = "c" }, { from = "n", to = "c" }, { from = "c", to = "z" }'
+    more = '[sources.n]\ntype = "lines"\npath = "in"\nfields = ["{}"]\n' + WORKER
+    assert codes(chain(fill("{{ input }}"), ASK, edges=edges, more=more.replace("{}", "messages"))) == []
+    (found,) = findings(chain(fill("x"), ASK, edges=edges, more=more.replace("{}", "x")))
+    assert found.message == "stage `c` reads `messages` or `prompt`, but on the way `n` -> `c` nothing writes it"
+
+
 def test_a_missing_field_is_told_once() -> None:
     """Those behind the first reader need not miss it again; a group that was met adds nothing."""
     assert codes(chain(fill("{{ x }}", "y"), fill("{{ x }}", "u"))) == ["field-not-written"]

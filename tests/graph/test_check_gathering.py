@@ -48,6 +48,9 @@ def diamond(*pairs: str, b: str = FILL, c: str = POLISH, d: str = JOIN, more: st
             ["session-order-lost"],
         ),
         ({"d": f'{ROUTE}\nconcurrency = 2\naffinity = "session"'}, []),
+        ({"d": f'{ROUTE}\naffinity = "session"'}, ["idle-affinity"]),
+        ({"b": f'{FILL}\non_error = "dead_letter"'}, ["idle-on-error"]),
+        ({"b": f'{FILL}\non_error = "dead_letter"', "more": '[dead_letters]\npath = "x.db"\n'}, []),
     ],
 )
 def test_each_mistake_around_a_diamond_is_one_finding(changed: dict[str, str], expected: list[str]) -> None:
@@ -70,6 +73,8 @@ def test_each_mistake_around_a_diamond_is_one_finding(changed: dict[str, str], e
         ((*FORK[:4], "d -> z, ageing = '1s'"), ["ageing-without-priority"]),
         ((*FORK[:4], "d -> z, order = 'deadline', ageing = '1s'"), ["ageing-without-priority"]),
         ((*FORK[:4], "d -> z, order = 'deadline', capacity = 1"), ["idle-order"]),
+        (("a -> b", "a -> c, via = 'wire'", *FORK[2:]), ["join-across-transport"]),
+        ((*FORK[:4], "d -> z, via = 'wire'"), []),
         ((*FORK[:4], "d -> z, max_wait = '1s', dead_letter = true"), ["dead-letter-without-store"]),
     ],
 )
@@ -78,11 +83,41 @@ def test_each_mistake_in_edges_is_one_finding(pairs: tuple[str, ...], expected: 
     assert sorted(codes(diamond(*pairs))) == expected
 
 
+OTHER = '[sources.y]\ntype = "lines"\npath = "in"\n'
+
+
 def test_two_sources_meet_nowhere() -> None:
     """Their records have nothing to do with each other."""
-    more = '[sources.y]\ntype = "lines"\npath = "in"\n'
-    text = chain(JOIN, edges=edges("a -> b", "y -> b", "b -> z"), more=more)
+    text = chain(JOIN, edges=edges("a -> b", "y -> b", "b -> z"), more=OTHER)
     assert codes(text) == ["join-can-starve"]
+
+
+@pytest.mark.parametrize(("stage", "expected"), [(ROUTE, ["join-can-starve"]), ('type = "split"', [])])
+def test_records_that_split_may_take_different_ways(stage: str, expected: list[str]) -> None:
+    """Although each of them takes only one."""
+    stages = (f'{stage}\nfan_out = "first"', FILL, POLISH, JOIN)
+    way = edges("a -> b", "b -> c, when = 'input'", "b -> d", "c -> e", "d -> e", "e -> z")
+    assert codes(chain(*stages, edges=way)) == expected
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("all", []), ("any", ["session-order-lost"])])
+def test_a_race_before_lanes_may_change_the_order(mode: str, expected: list[str]) -> None:
+    """Where the first branch of a record is lost, the next record overtakes it."""
+    lanes = f'{ROUTE}\nconcurrency = 2\naffinity = "session"'
+    stages = (FILL, POLISH, f'{ROUTE}\njoin = "{mode}"', lanes)
+    assert codes(chain(*stages, edges=edges(*FORK[:4], "d -> e", "e -> z"))) == expected
+
+
+def test_a_default_order_may_be_for_other_edges() -> None:
+    """Those that hold more than one record."""
+    more = '[defaults.edge]\norder = "priority"\n'
+    assert codes(diamond(*FORK[:4], "d -> z, capacity = 1", more=more)) == []
+
+
+def test_a_shadow_may_have_a_join_of_its_own() -> None:
+    """Also where records of another source come to it."""
+    way = edges("a -> z", "a -> b, best_effort = true", "y -> b", "b -> c", "b -> d", "c -> e", "d -> e", "e -> z")
+    assert codes(chain(ROUTE, FILL, POLISH, JOIN, edges=way, more=OTHER)) == []
 
 
 def test_defaults_of_edges_are_told_once() -> None:
@@ -114,6 +149,30 @@ READS_BOTH = 'type = "fill"\ntemplate = "{{ prompt }} {{ text }}"\njoin = "all"'
 def test_fields_after_a_join(pairs: tuple[str, ...], join: str, expected: list[str]) -> None:
     """What a branch writes is there behind the join, if no record comes through without that branch."""
     assert codes(diamond(*pairs, d=READS_BOTH + join)) == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "pairs", "expected"),
+    [
+        (FILL, ("a -> b", "a -> c", "b -> d", "b.error -> d", "c -> d", "d -> z"), ["field-not-written"]),
+        (FILL, ("a -> b", "a -> c", "b -> d", "b.error -> z", "c -> d", "d -> z"), []),
+        (FILL, ("a -> b", "a -> c", "y -> c", "b -> d", "c -> d", "d -> z"), ["field-not-written"]),
+        (FILL, ("a -> b", "a -> c", "y -> b", "y -> c", "b -> d", "c -> d", "d -> z"), []),
+    ],
+)
+def test_a_branch_that_surely_comes_brings_its_fields(stage: str, pairs: tuple[str, ...], expected: list[str]) -> None:
+    """Not where a record may come to the join by other ways only: an error port, or from another source."""
+    error = '\non_error = "port"' if any(pair.startswith("b.error") for pair in pairs) else ""
+    more = OTHER if any(pair.startswith("y") for pair in pairs) else ""
+    assert codes(diamond(*pairs, b=stage + error, d=READS_BOTH, more=more)) == expected
+
+
+def test_a_branch_that_may_be_filtered_does_not_surely_come() -> None:
+    """A stage says so where it is declared; before the fork, or behind it all, it does no harm."""
+    sift, reader = 'type = "sift"', READS_BOTH
+    assert codes(diamond(b=sift, d=reader)) == ["field-not-written"]
+    before = edges("a -> b", "b -> c", "b -> d", "c -> e", "d -> e", "e -> z")
+    assert codes(chain(sift, FILL.replace("input", "prompt"), POLISH, reader, edges=before)) == []
 
 
 def test_without_a_join_no_record_has_both() -> None:

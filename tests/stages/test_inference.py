@@ -240,6 +240,15 @@ async def test_stream_false_keeps_answers_whole() -> None:
     assert not record["completion"].is_live
 
 
+@pytest.mark.parametrize("live", [False, True])
+async def test_an_output_of_its_own_gets_a_whole_answer(live: bool) -> None:
+    """Nothing that follows forwards the chunks of another field than `completion`."""
+    async with inference(Script(LAST), live, output="draft") as stage:
+        record = await stage.process(Record({"prompt": "p"}))
+        assert stage.writes() == {"draft"}
+        assert (record["draft"].text, "completion" in record) == ("whole", False)
+
+
 def test_fields() -> None:
     """Either of two fields will do."""
     stage = build(Inference, worker="main")
