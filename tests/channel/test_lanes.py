@@ -77,6 +77,15 @@ def test_records_without_a_session_go_round():
     assert [len(take_all(lane)) for lane in all_lanes] == [3, 3, 3]
 
 
+def test_records_with_a_session_take_no_turns():
+    """Where every other record has a session, those without one still go to all lanes."""
+    channel, each = lanes(2)
+    for n in range(8):
+        channel.send_nowait(Record({}, str(n), session="a" if n % 2 else None))
+    taken = [take_all(lane) for lane in each]
+    assert [sum(int(id) % 2 == 0 for id in ids) for ids in taken] == [2, 2]
+
+
 def test_the_capacity_is_shared():
     """One session may fill the whole edge; then a record of another one finds it full."""
     channel, _ = lanes(2, capacity=3)
