@@ -305,11 +305,12 @@ def test_a_deadline_passes_in_the_join():
         await done.wait()
         return record
 
-    late = Record({"n": 1}, "1", deadline=time.monotonic() + 0.01)
+    # On a clock that stands still it cannot expire on its way to the join, however busy the machine is.
+    late = Record({"n": 1}, "1", deadline=0.01)
     flow = diamond(writing("a"), stuck, source=ListSource([Record({"n": 0}, "0"), late]))
 
     async def main():
-        engine = flow.engine()
+        engine = flow.engine(clock=lambda: 0.0)
         running = asyncio.ensure_future(engine.run())
         while not engine.started.is_set() or not engine.report()["nodes"]["j"]["expired"]:
             await asyncio.sleep(0)
@@ -318,6 +319,41 @@ def test_a_deadline_passes_in_the_join():
 
     asyncio.run(main())
     assert flow.outcomes == {"delivered": 1, "expired": 1}
+
+
+@pytest.mark.parametrize("join", [ALL, PARTIAL])
+def test_a_failure_counts_for_more_than_a_deadline(join):
+    """A branch had failed already when the deadline passed, so the join made up for nothing."""
+
+    async def stuck(record):
+        await anyio.sleep_forever()
+
+    source = ListSource(records(1, deadline=0.05))
+    edges = ["in -> fork", "fork -> left", "fork -> right", "left -> j", "right -> j", "fork -> j", "j -> out"]
+    flow = diamond(failing, stuck, join, source=source, edges=edges)
+    asyncio.run(flow.run(clock=lambda: 0.0))
+    assert flow.outcomes == {"failed": 1}
+
+
+@pytest.mark.anyio
+async def test_a_record_whose_deadline_passed_while_no_slot_was_free():
+    """It was complete in time, and is not processed all the same."""
+    now = [0.0]
+    join, channels, record = waiting_for_two(now=lambda: now[0])
+    expired = []
+    join.on_expired = lambda: expired.append(now[0])
+    record.deadline = 5.0
+    record.ticket.fork(1)  # so that its end does not settle the ticket, which nobody owns
+    channels[0].send_nowait(record)
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    join.expect(record.ticket, -1)
+    assert join.waiting == 1
+    now[0] = 5.0
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    assert expired == [5.0]
+    assert record.ticket.outcome is Outcome.EXPIRED
 
 
 def test_cancelling_ends_what_waits_in_the_join():
@@ -398,7 +434,7 @@ def waiting_for_two(on_missing="fail", now=lambda: 0.0):
     edges = [edge_of("a -> j"), edge_of("b -> j", max_wait_s=1.0)]
     channels = [Channel(edge, links) for edge in edges]
     plan = NodePlan("j", "stage", "test", Record, NoOptions(), join=JoinPlan("all", on_missing=on_missing))
-    join = Join(plan, channels, NOWHERE, bell, time.monotonic, 0)
+    join = Join(plan, channels, NOWHERE, bell, now, 0)
     before.append(Place((join,), (join,)))
     record = Record({}, "0")
     record.ticket = Ticket(record, None)
