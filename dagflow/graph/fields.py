@@ -8,14 +8,13 @@ makes both sets everything, which is written None.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from inspect import get_annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
+from dagflow.graph.arrivals import Arrivals
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.order import forward_order
-from dagflow.graph.ways import skips, ways_to
 from dagflow.record import ALWAYS_READABLE
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from dagflow.graph.draft import Draft
     from dagflow.graph.plan import EdgePlan, NodePlan
-    from dagflow.graph.ways import Ways
 
 Fields = frozenset[str] | None
 
@@ -147,21 +145,17 @@ def _is_strict(name: str, draft: Draft) -> bool:
 
 
 def _joined(name: str, entering: list[State], flow: Flow, draft: Draft) -> State:
-    """Give what records have that come out of a join: all that the branches bring which surely come."""
-    ways, merged = ways_to(name, draft), _merged(entering)
-    surely = merged.surely
-    for position, index in enumerate(ways.inputs):
-        if index in flow.along and not _may_be_absent(ways, position, draft):
-            surely = _union(surely, flow.along[index].surely)
-    return State(surely, merged.maybe)
+    """Give what records have that come out of a join: what one of the branches brings that surely come."""
+    merged = _merged(entering)
+    states = {index: flow.along[index] for index, _ in draft.entering(name) if index in flow.along}
 
+    def surely(fields: set[str]) -> bool:
+        return Arrivals(name, [i for i, state in states.items() if _has(state.surely, fields)], draft).are_sure
 
-def _may_be_absent(ways: Ways, position: int, draft: Draft) -> bool:
-    """Whether a record may lack this branch though nothing was lost; a stage that does not say so filters nothing."""
-    stages = [draft.nodes[name] for name in ways.branch_nodes(position) if name in draft.nodes]
-    return any(skips(draft.edges[index], draft) for index in ways.branch_edges(position)) or any(
-        "None" in str(get_annotations(node.cls.process).get("return")) for node in stages if node.kind == "stage"
-    )
+    if surely(set()):
+        return State(None, merged.maybe)
+    told = frozenset().union(*(state.surely or () for state in states.values()))
+    return State(frozenset(field for field in told if surely({field})), merged.maybe)
 
 
 def _merged(states: list[State]) -> State:

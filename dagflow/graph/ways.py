@@ -60,34 +60,25 @@ def ways_to(name: str, draft: Draft) -> Ways:
 
 def meets(ways: Ways, draft: Draft) -> bool:
     """Whether some node may send branches of one record to two of the inputs."""
-    return any(
-        _parts(name, ways.edges[one], ways.edges[other], draft)
-        for one, other in combinations(range(len(ways.inputs)), 2)
-        for name in ways.nodes[one] & ways.nodes[other]
-    )
+    pairs = list(combinations(range(len(ways.inputs)), 2))
+    unread = (ways.nodes[one] & ways.nodes[other] - draft.nodes.keys() for one, other in pairs)
+    return any(unread) or any(True for one, other in pairs for _ in partings(ways, one, other, draft))
+
+
+def partings(ways: Ways, one: int, other: int, draft: Draft) -> Iterator[tuple[EdgePlan, EdgePlan]]:
+    """Give the pairs of edges over which a node may send branches of one record to both of two inputs."""
+    for name in ways.nodes[one] & ways.nodes[other] & draft.nodes.keys():
+        node = draft.nodes[name]
+        leaving = [(i, edge) for i, edge in draft.leaving(name) if not edge.best_effort and edge.port != ERROR_PORT]
+        for left, right in _both(leaving, ways.edges[one], ways.edges[other]):
+            # A stage with ports may make several records, for several of them.
+            if (node.kind == "stage" and node.ports) or (node.fan_out == "all" and left.port == right.port):
+                yield left, right
 
 
 def sheds(edge: EdgePlan) -> bool:
     """Whether an edge may lose records."""
     return edge.when_full != "block" or edge.block_timeout_s is not None or edge.max_wait_s is not None
-
-
-def skips(edge: EdgePlan, draft: Draft) -> bool:
-    """Whether a record may leave its node otherwise than over this edge, without being lost."""
-    node = draft.nodes.get(edge.source)
-    chosen = node is not None and node.fan_out == "first" and len(draft.by_port(edge.source)[edge.port]) > 1
-    return edge.when is not None or edge.port is not None or edge.best_effort or chosen
-
-
-def _parts(name: str, to_one: frozenset[int], to_other: frozenset[int], draft: Draft) -> bool:
-    node = draft.nodes.get(name)
-    if node is None:
-        return True  # what could not be read may do anything
-    leaving = [(i, edge) for i, edge in draft.leaving(name) if not edge.best_effort and edge.port != ERROR_PORT]
-    pairs = _both(leaving, to_one, to_other)
-    if node.kind == "stage" and node.ports:
-        return any(True for _ in pairs)  # it may make several records, for several ports
-    return node.fan_out == "all" and any(one.port == other.port for one, other in pairs)
 
 
 def _both(
