@@ -75,7 +75,9 @@ def check_fields(draft: Draft, flow: Flow) -> Iterator[Diagnostic]:
         if node is None:
             continue
         for group in _unmet(node, before):
-            yield _not_written(name, group, draft, flow)
+            way = _way_without(name, group, draft, flow)
+            if way is not None:
+                yield _not_written(name, group, way, draft, flow)
 
 
 def _after(name: str, edge: EdgePlan, before: State, draft: Draft) -> State:
@@ -97,9 +99,8 @@ def _unmet(node: NodePlan, before: State) -> list[frozenset[str]]:
     return [group for group in groups if not group & known]
 
 
-def _not_written(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> Diagnostic:
+def _not_written(name: str, group: frozenset[str], way: list[str], draft: Draft, flow: Flow) -> Diagnostic:
     wanted = " or ".join(f"`{field}`" for field in sorted(group))
-    way = _way_without(name, group, draft, flow)
     maybe = flow.before[name].maybe or frozenset()
     if group & maybe:
         missing = f"but on the way {' -> '.join(f'`{step}`' for step in way)} nothing writes it"
@@ -109,15 +110,21 @@ def _not_written(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> 
     return diagnose("field-not-written", text, draft.node_key(name), hint=_hint(name, group, maybe, draft))
 
 
-def _way_without(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> list[str]:
-    """Walk back from a node to a source along edges whose records surely have none of the fields."""
-    way = [name]
-    while draft.kinds[name] != "source":
-        entering = [(edge, flow.along[index]) for index, edge in draft.entering(name) if index in flow.along]
-        edge = next(edge for edge, state in entering if not _has(state.surely, group))
-        way.insert(0, edge.origin)
-        name = edge.source
-    return way
+def _way_without(name: str, group: frozenset[str], draft: Draft, flow: Flow) -> list[str] | None:
+    """Find a way from a source along edges whose records surely have none of the fields.
+
+    There is none where each edge brings another field of the group.
+    """
+    ways, waiting = {name: [name]}, [name]
+    while waiting:
+        one = waiting.pop()
+        if draft.kinds[one] == "source":
+            return ways[one]
+        for index, edge in reversed(list(draft.entering(one))):
+            if index in flow.along and not _has(flow.along[index].surely, group) and edge.source not in ways:
+                ways[edge.source] = [edge.origin, *ways[one]]
+                waiting.append(edge.source)
+    return None
 
 
 def _hint(name: str, group: frozenset[str], maybe: frozenset[str], draft: Draft) -> str | None:
