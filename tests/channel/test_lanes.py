@@ -129,3 +129,30 @@ async def test_a_record_wakes_its_own_lane():
     assert not all(lane.is_ended for lane in all_lanes)
     assert take_all(all_lanes[woken[0]]) == [""]
     assert all(lane.is_ended for lane in all_lanes)
+
+
+def test_a_lane_loses_what_is_too_late():
+    """A record whose deadline has passed is not handed out."""
+    lost = []
+    channel, (lane,) = lanes(1, lost)
+    channel.send_nowait(Record({}, "late", deadline=0.0))
+    channel.send_nowait(Record({}, "in time", deadline=1.0))
+    assert take_all(lane) == ["in time"]
+    assert lost == ["late"]
+
+
+def test_the_last_of_the_least_important_is_lost():
+    """Over all lanes, as in every order."""
+    lost = []
+    channel, _ = lanes(2, lost, capacity=4, when_full="drop_lowest")
+    for name, priority in {"x": 1, "a": 0, "b": 0, "y": 2, "z": 2}.items():
+        channel.send_nowait(Record({}, name, priority=priority))
+    assert lost == ["b"]
+
+
+def test_a_lane_ends_before_the_others():
+    """It is closed and empty, whatever waits in other lanes."""
+    channel, (first, second) = lanes(2)
+    channel.send_nowait(Record({}, "1"))
+    channel.close()
+    assert sorted([first.is_ended, second.is_ended]) == [False, True]
