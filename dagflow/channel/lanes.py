@@ -48,19 +48,23 @@ def lane_of(session: str, lanes: int) -> int:
 class LaneOrder:
     """First in, first out in each lane; over all lanes the order of arrival."""
 
-    __slots__ = ("_arrived", "_count", "lanes", "last")
+    __slots__ = ("_arrived", "_count", "_turn", "lanes", "last")
 
     def __init__(self, count: int) -> None:
         self.lanes: list[deque[tuple[int, Record]]] = [deque() for _ in range(count)]
         self.last = 0  # the lane of the record that came last
         self._arrived = 0
         self._count = 0
+        self._turn = 0  # the lane of the record without a session that came last
 
     def push(self, record: Record) -> None:
         """Put a record into the lane of its session, or into the next one."""
         lanes, session = self.lanes, record.session
         self._arrived += 1
-        self.last = self._arrived % len(lanes) if session is None else lane_of(session, len(lanes))
+        if session is None:
+            self.last = self._turn = (self._turn + 1) % len(lanes)
+        else:
+            self.last = lane_of(session, len(lanes))
         lanes[self.last].append((self._arrived, record))
         self._count += 1
 

@@ -91,17 +91,13 @@ class Join:
             WouldBlock: there is none now.
             EndOfStream: there is none, and none will come.
         """
-        while not self._ready:
-            try:
-                record = self._inlet.receive_nowait()
-            except FlowSignal as signal:
-                if self._ready:
-                    break  # an edge found that a branch had waited too long, and that was the last to come
-                if isinstance(signal, EndOfStream) and self._table:
-                    raise WouldBlock from None  # a lost branch is being kept; then its join is told
-                raise
-            self._arrive(record, self._inlet.last)
-        return self._ready.popleft()
+        while True:
+            while not self._ready:
+                self._take()
+            record = self._ready.popleft()
+            if record.deadline is None or record in self._faults or self._clock() < record.deadline:
+                return record
+            self._expire(record)  # it was complete in time, but no slot was free
 
     def checking(self, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
         """Make a call that fails for a record that was not joined as the file demands."""
@@ -141,6 +137,18 @@ class Join:
         self._faults.clear()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _take(self) -> None:
+        """Take one branch from the edges; raises as `receive_nowait`."""
+        try:
+            record = self._inlet.receive_nowait()
+        except FlowSignal as signal:
+            if self._ready:
+                return  # an edge found that a branch had waited too long, and that was the last to come
+            if isinstance(signal, EndOfStream) and self._table:
+                raise WouldBlock from None  # a lost branch is being kept; then its join is told
+            raise
+        self._arrive(record, self._inlet.last)
 
     def _arrive(self, record: Record, index: int) -> None:
         ticket = record.ticket
@@ -190,9 +198,14 @@ class Join:
             self._on_timeout(ticket, gathering)
 
     def _on_deadline(self, ticket: Ticket, gathering: Gathering) -> None:
-        for record in self._close(ticket, gathering):
-            self.on_expired()
-            self.place.end(record, Outcome.EXPIRED, DeadlinePassed())
+        arrived = self._close(ticket, gathering)
+        self._hand_on(ticket, gathering)  # the join makes up for nothing: a failure before counts for more
+        for record in arrived:
+            self._expire(record)
+
+    def _expire(self, record: Record) -> None:
+        self.on_expired()
+        self.place.end(record, Outcome.EXPIRED, DeadlinePassed())
 
     def _resolve(self, ticket: Ticket, gathering: Gathering) -> None:
         """Go on with what there is: no branch of the ticket can come any more, or none is needed."""

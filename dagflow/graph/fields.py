@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
+from dagflow.graph.arrivals import Arrivals
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.order import forward_order
-from dagflow.graph.ways import comes_surely
 from dagflow.record import ALWAYS_READABLE
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def check_fields(draft: Draft, flow: Flow) -> Iterator[Diagnostic]:
         if node is None:
             continue
         for group in _unmet(node, before):
-            yield _not_written(name, group, draft, flow)
+            way = _way_without(name, group, draft, flow)
+            if way is not None:
+                yield _not_written(name, group, way, draft, flow)
 
 
 def _after(name: str, edge: EdgePlan, flow: Flow, draft: Draft) -> State:
@@ -106,9 +108,8 @@ def _unmet(node: NodePlan, before: State) -> list[Group]:
     return [group for group in groups if not group & ALWAYS_READABLE and not _has(before.surely, group)]
 
 
-def _not_written(name: str, group: Group, draft: Draft, flow: Flow) -> Diagnostic:
+def _not_written(name: str, group: Group, way: list[str], draft: Draft, flow: Flow) -> Diagnostic:
     wanted = " or ".join(f"`{field}`" for field in sorted(group))
-    way = _way_without(name, group, draft, flow)
     maybe = flow.before[name].maybe or frozenset()
     if group & maybe:
         missing = f"but on the way {' -> '.join(f'`{step}`' for step in way)} nothing writes it"
@@ -118,15 +119,18 @@ def _not_written(name: str, group: Group, draft: Draft, flow: Flow) -> Diagnosti
     return diagnose("field-not-written", text, draft.node_key(name), hint=_hint(name, group, maybe, draft))
 
 
-def _way_without(name: str, group: Group, draft: Draft, flow: Flow) -> list[str]:
-    """Walk back from a node to a source along edges whose records surely have none of the fields."""
-    way = [name]
-    while draft.kinds[name] != "source":
-        entering = [(edge, flow.along[index]) for index, edge in draft.entering(name) if index in flow.along]
-        edge = next(edge for edge, state in entering if not _has(state.surely, group))
-        way.insert(0, edge.origin)
-        name = edge.source
-    return way
+def _way_without(name: str, group: Group, draft: Draft, flow: Flow) -> list[str] | None:
+    """Find a way from a source along edges whose records surely have none of the fields; None if there is none."""
+    ways, waiting = {name: [name]}, [name]
+    while waiting:
+        one = waiting.pop()
+        if draft.kinds[one] == "source":
+            return ways[one]
+        for index, edge in reversed(list(draft.entering(one))):
+            if index in flow.along and not _has(flow.along[index].surely, group) and edge.source not in ways:
+                ways[edge.source] = [edge.origin, *ways[one]]
+                waiting.append(edge.source)
+    return None
 
 
 def _hint(name: str, group: Group, maybe: frozenset[str], draft: Draft) -> str | None:
@@ -154,12 +158,14 @@ def _is_strict(name: str, draft: Draft) -> bool:
 
 
 def _joined(name: str, entering: list[State], flow: Flow, draft: Draft) -> State:
-    """Give what records have that come out of a join: all that the branches bring which surely come."""
-    surely, maybe = _merged(entering)
-    for index, _ in draft.entering(name):
-        if index in flow.along and comes_surely(index, draft):
-            surely = _union(surely, flow.along[index].surely)
-    return State(surely, maybe)
+    """Give what records have that come out of a join: what one of the branches brings that surely come."""
+    states = {index: flow.along[index] for index, _ in draft.entering(name) if index in flow.along}
+    if Arrivals(name, [index for index, state in states.items() if state.surely is None], draft).are_sure:
+        return State(None, _merged(entering).maybe)
+    told = frozenset().union(*(state.surely or () for state in states.values()))
+    bringing = {what: [i for i, s in states.items() if s.surely is None or what in s.surely] for what in told}
+    surely = frozenset(what for what, inputs in bringing.items() if Arrivals(name, inputs, draft).are_sure)
+    return State(surely, _merged(entering).maybe)
 
 
 def _merged(states: list[State]) -> State:

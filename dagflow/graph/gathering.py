@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import edge_key
 from dagflow.graph.order import reachable
-from dagflow.graph.ways import ways_to
+from dagflow.graph.ways import partings, ways_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagflow.graph.draft import Draft
+    from dagflow.graph.plan import EdgePlan
 
 
 def check_gathering(draft: Draft) -> Iterator[Diagnostic]:
@@ -104,10 +105,33 @@ def clashes(name: str, draft: Draft) -> dict[str, tuple[str, str]]:
     ways = ways_to(name, draft)
     found: dict[str, tuple[str, str]] = {}
     for one, other in combinations(range(len(ways.inputs)), 2):
-        left, right = (_writers(nodes, draft) for nodes in ways.own_nodes(one, other))
+        if not any(map(_both_taken, partings(ways, one, other, draft))):
+            continue
+        mine, others = ways.own_nodes(one, other)
+        left, right = _writers(mine, draft), _writers(others, draft)
         for field in left.keys() & right.keys():
-            found.setdefault(field, (left[field], right[field]))
+            if not _used_up(field, mine, name, draft):
+                found.setdefault(field, (left[field], right[field]))
     return dict(sorted(found.items()))
+
+
+def _both_taken(pair: tuple[EdgePlan, EdgePlan]) -> bool:
+    """Whether it is certain that some record leaves over both edges: two conditions may exclude each other."""
+    one, other = pair
+    return one.port == other.port and (one.when is None or other.when is None)
+
+
+def _used_up(field: str, branch: frozenset[str], join: str, draft: Draft) -> bool:
+    """Whether a field served its purpose on a branch, where another stage read it, and no node behind reads it."""
+    links = [(edge.source, edge.target) for edge in draft.edges.values()]
+    readers = {
+        name
+        for name, node in draft.nodes.items()
+        if node.kind != "source" and field in node.reads.union(*node.reads_any)
+    }
+    writers = {name for name in branch & draft.nodes.keys() if field in (draft.nodes[name].writes or ())}
+    served = any(reader != writer for reader in readers & branch for writer in writers)
+    return served and readers.isdisjoint(reachable([join], links))
 
 
 def _writers(names: frozenset[str], draft: Draft) -> dict[str, str]:

@@ -6,14 +6,16 @@ What leads to all inputs stands before the fork; what leads to some of them is o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.order import reachable
-from dagflow.graph.promises import says_it_filters, splits_nothing
+from dagflow.graph.promises import splits_nothing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagflow.graph.draft import Draft
     from dagflow.graph.plan import EdgePlan
 
@@ -66,61 +68,25 @@ def ways_to(name: str, draft: Draft) -> Ways:
 
 def meets(ways: Ways, draft: Draft) -> bool:
     """Whether some node may send branches of one record to two of the inputs."""
-    return any(
-        _parts(name, ways.edges[one], ways.edges[other], draft)
-        for one, other in combinations(range(len(ways.inputs)), 2)
-        for name in ways.nodes[one] & ways.nodes[other]
+    pairs = list(combinations(range(len(ways.inputs)), 2))
+    shared = {name for one, other in pairs for name in ways.nodes[one] & ways.nodes[other]}
+    # What could not be read, or does not say that it makes one record of one, may do anything.
+    return not all(splits_nothing(draft.nodes.get(name)) for name in shared) or any(
+        True for one, other in pairs for _ in partings(ways, one, other, draft)
     )
+
+
+def partings(ways: Ways, one: int, other: int, draft: Draft) -> Iterator[tuple[EdgePlan, EdgePlan]]:
+    """Give the pairs of edges over which a node may send branches of one record to both of two inputs."""
+    for name in ways.nodes[one] & ways.nodes[other] & draft.nodes.keys():
+        leaving = [(i, edge) for i, edge in draft.leaving(name) if not edge.best_effort and edge.port != ERROR_PORT]
+        to_one = [(i, edge) for i, edge in leaving if i in ways.edges[one]]
+        to_other = [(i, edge) for i, edge in leaving if i in ways.edges[other]]
+        for (i, left), (j, right) in product(to_one, to_other):
+            if i != j and draft.nodes[name].fan_out == "all" and left.port == right.port:
+                yield left, right
 
 
 def sheds(edge: EdgePlan) -> bool:
     """Whether an edge may lose records."""
     return edge.when_full != "block" or edge.block_timeout_s is not None or edge.max_wait_s is not None
-
-
-def comes_surely(index: int, draft: Draft) -> bool:
-    """Whether each record that reaches a join has a branch that comes over this edge into it, unless that is lost.
-
-    So it is if no way leads to the join around the nodes that surely send one.
-    """
-    join = draft.edges[index].target
-    senders = _senders(index, draft)
-    sources = [name for name, kind in draft.kinds.items() if kind == "source" and name not in senders]
-    links = [(e.source, e.target) for i, e in draft.edges.items() if i != index and e.source not in senders]
-    return join not in reachable(sources, links)
-
-
-def _senders(index: int, draft: Draft) -> set[str]:
-    """Find the nodes of which each record that leaves them has a branch that comes over an edge.
-
-    A stage that does not say that it filters is taken to filter nothing.
-    """
-    ends = reachable([draft.edges[index].target], [(edge.target, edge.source) for edge in draft.edges.values()])
-    senders: set[str] = set()
-    waiting = [draft.edges[index]]
-    while waiting:
-        edge = waiting.pop()
-        if edge.source not in senders and not _skips(edge, ends, draft):
-            senders.add(edge.source)
-            if not says_it_filters(draft.nodes.get(edge.source)):
-                waiting += [before for _, before in draft.entering(edge.source)]
-    return senders
-
-
-def _skips(edge: EdgePlan, ends: set[str], draft: Draft) -> bool:
-    """Whether a record may leave a node otherwise than over this edge, and still come to one of the ends."""
-    if edge.when is not None or edge.port is not None or edge.best_effort:
-        return True
-    ports, node = draft.by_port(edge.source), draft.nodes.get(edge.source)
-    chosen = node is not None and node.fan_out == "first" and len(ports[None]) > 1
-    return chosen or any(other.target in ends for port in ports if port is not None for _, other in ports[port])
-
-
-def _parts(name: str, to_one: frozenset[int], to_other: frozenset[int], draft: Draft) -> bool:
-    """Whether a node may send branches of one record over an edge of each of two sets."""
-    node = draft.nodes.get(name)
-    if node is None or not splits_nothing(node):
-        return True  # what could not be read, or does not say, may do anything
-    leaving = [(i, edge) for i, edge in draft.leaving(name) if not edge.best_effort and edge.port != ERROR_PORT]
-    pairs = [(one, other) for i, one in leaving if i in to_one for j, other in leaving if j in to_other and i != j]
-    return node.fan_out == "all" and any(one.port == other.port for one, other in pairs)

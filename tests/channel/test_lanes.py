@@ -77,6 +77,15 @@ def test_records_without_a_session_go_round():
     assert [len(take_all(lane)) for lane in all_lanes] == [3, 3, 3]
 
 
+def test_records_with_a_session_take_no_turns():
+    """Where every other record has a session, those without one still go to all lanes."""
+    channel, each = lanes(2)
+    for n in range(8):
+        channel.send_nowait(Record({}, str(n), session="a" if n % 2 else None))
+    taken = [take_all(lane) for lane in each]
+    assert [sum(int(id) % 2 == 0 for id in ids) for ids in taken] == [2, 2]
+
+
 def test_the_capacity_is_shared():
     """One session may fill the whole edge; then a record of another one finds it full."""
     channel, _ = lanes(2, capacity=3)
@@ -120,3 +129,30 @@ async def test_a_record_wakes_its_own_lane():
     assert not all(lane.is_ended for lane in all_lanes)
     assert take_all(all_lanes[woken[0]]) == [""]
     assert all(lane.is_ended for lane in all_lanes)
+
+
+def test_a_lane_loses_what_is_too_late():
+    """A record whose deadline has passed is not handed out."""
+    lost = []
+    channel, (lane,) = lanes(1, lost)
+    channel.send_nowait(Record({}, "late", deadline=0.0))
+    channel.send_nowait(Record({}, "in time", deadline=1.0))
+    assert take_all(lane) == ["in time"]
+    assert lost == ["late"]
+
+
+def test_the_last_of_the_least_important_is_lost():
+    """Over all lanes, as in every order."""
+    lost = []
+    channel, _ = lanes(2, lost, capacity=4, when_full="drop_lowest")
+    for name, priority in {"x": 1, "a": 0, "b": 0, "y": 2, "z": 2}.items():
+        channel.send_nowait(Record({}, name, priority=priority))
+    assert lost == ["b"]
+
+
+def test_a_lane_ends_before_the_others():
+    """It is closed and empty, whatever waits in other lanes."""
+    channel, (first, second) = lanes(2)
+    channel.send_nowait(Record({}, "1"))
+    channel.close()
+    assert sorted([first.is_ended, second.is_ended]) == [False, True]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import anyio
 import pytest
@@ -293,7 +292,8 @@ def test_a_branch_that_takes_too_long(on_missing, outcome):
 
     asyncio.run(main())
     assert flow.outcomes == {outcome: 1}
-    assert join_of(flow)["timed_out"] == join_of(flow)["late"] == 1
+    gone_on = {"joined": 1, "partial": 1} if on_missing == "partial" else {}
+    assert join_of(flow) == {"timed_out": 1, "late": 1} | gone_on
     assert [fault["code"] for fault in flow.report["errors"]] == (["join-timeout"] if on_missing == "fail" else [])
 
 
@@ -305,11 +305,12 @@ def test_a_deadline_passes_in_the_join():
         await done.wait()
         return record
 
-    late = Record({"n": 1}, "1", deadline=time.monotonic() + 0.01)
+    # On a clock that stands still it cannot expire on its way to the join, however busy the machine is.
+    late = Record({"n": 1}, "1", deadline=0.01)
     flow = diamond(writing("a"), stuck, source=ListSource([Record({"n": 0}, "0"), late]))
 
     async def main():
-        engine = flow.engine()
+        engine = flow.engine(clock=lambda: 0.0)
         running = asyncio.ensure_future(engine.run())
         while not engine.started.is_set() or not engine.report()["nodes"]["j"]["expired"]:
             await asyncio.sleep(0)
@@ -318,6 +319,41 @@ def test_a_deadline_passes_in_the_join():
 
     asyncio.run(main())
     assert flow.outcomes == {"delivered": 1, "expired": 1}
+
+
+@pytest.mark.parametrize("join", [ALL, PARTIAL])
+def test_a_failure_counts_for_more_than_a_deadline(join):
+    """A branch had failed already when the deadline passed, so the join made up for nothing."""
+
+    async def stuck(record):
+        await anyio.sleep_forever()
+
+    source = ListSource(records(1, deadline=0.05))
+    edges = ["in -> fork", "fork -> left", "fork -> right", "left -> j", "right -> j", "fork -> j", "j -> out"]
+    flow = diamond(failing, stuck, join, source=source, edges=edges)
+    asyncio.run(flow.run(clock=lambda: 0.0))
+    assert flow.outcomes == {"failed": 1}
+
+
+@pytest.mark.anyio
+async def test_a_record_whose_deadline_passed_while_no_slot_was_free():
+    """It was complete in time, and is not processed all the same."""
+    now = [0.0]
+    join, channels, record = waiting_for_two(now=lambda: now[0])
+    expired = []
+    join.on_expired = lambda: expired.append(now[0])
+    record.deadline = 5.0
+    record.ticket.fork(1)  # so that its end does not settle the ticket, which nobody owns
+    channels[0].send_nowait(record)
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    join.expect(record.ticket, -1)
+    assert join.waiting == 1
+    now[0] = 5.0
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    assert expired == [5.0]
+    assert record.ticket.outcome is Outcome.EXPIRED
 
 
 def test_cancelling_ends_what_waits_in_the_join():
@@ -390,15 +426,63 @@ def test_a_failure_counts_for_more_than_a_cancellation():
     assert flow.outcomes == {"failed": 1}
 
 
-def waiting_for_two(on_missing="fail", now=lambda: 0.0):
+def test_a_lost_branch_says_why_though_an_error_port_took_another():
+    """The record ends as the one did that failed for good, without a second failure at the join."""
+    edges = ["in -> fork", "fork -> left", "fork -> right", "fork -> j", "left -> j", "right -> j", "j -> out"]
+    settings = {"left": {"on_error": "port"}}
+    flow = run(diamond(failing, failing, edges=[*edges, "left.error -> out"], settings=settings))
+    assert flow.outcomes == {"failed": 3}
+    assert flow.report["nodes"]["j"]["failed"] == 0
+
+
+def test_any_is_never_partial():
+    """What it lacks is nothing that it waited for."""
+    flow = run(diamond(failing, same, ANY))
+    assert join_of(flow).get("partial", 0) == 0
+
+
+@pytest.mark.anyio
+async def test_a_timer_that_rings_too_early_is_set_again():
+    """One timer serves all records; the one that it was set for may have gone on long ago."""
+    now = [0.0]
+    join, channels, record = waiting_for_two("partial", lambda: now[0], timeout_s=0.001)
+    channels[0].send_nowait(record)
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    timer = join._timer
+    with anyio.fail_after(5):
+        while join._timer is timer:
+            await asyncio.sleep(0)
+        now[0] = 1.0
+        while not join.timed_out:
+            await asyncio.sleep(0)
+    assert join.receive_nowait() is record
+    join.abandon()
+
+
+@pytest.mark.anyio
+async def test_cancelling_takes_back_what_was_let_through():
+    """A record that waits for a free slot ends, whether it was joined well or not."""
+    join, channels, record = waiting_for_two()
+    record.ticket.fork(1)  # so that its end does not settle the ticket, which nobody owns
+    channels[0].send_nowait(record)
+    with pytest.raises(WouldBlock):
+        join.receive_nowait()
+    join.expect(record.ticket, -1)
+    join.cancel(record.ticket)
+    assert join.waiting == 0
+    assert record.ticket.outcome is Outcome.CANCELLED
+
+
+def waiting_for_two(on_missing="fail", now=lambda: 0.0, timeout_s=30.0):
     """A join without an engine, its two channels, and a record of which two branches may come."""
     before: list[Place] = []
     bell = Doorbell()
     links = ChannelLinks(lambda record, outcome, reason: before[0].end(record, outcome), now, bell)
     edges = [edge_of("a -> j"), edge_of("b -> j", max_wait_s=1.0)]
     channels = [Channel(edge, links) for edge in edges]
-    plan = NodePlan("j", "stage", "test", Record, NoOptions(), join=JoinPlan("all", on_missing=on_missing))
-    join = Join(plan, channels, NOWHERE, bell, time.monotonic, 0)
+    plan = NodePlan("j", "stage", "test", Record, NoOptions(), join=JoinPlan("all", timeout_s, on_missing))
+    join = Join(plan, channels, NOWHERE, bell, now, 0)
     before.append(Place((join,), (join,)))
     record = Record({}, "0")
     record.ticket = Ticket(record, None)

@@ -65,6 +65,16 @@ def test_each_way_may_bring_another_one_of_a_group() -> None:
     assert found.message == "stage `c` reads `messages` or `prompt`, but on the way `n` -> `c` nothing writes it"
 
 
+def test_each_way_may_bring_another_of_a_group() -> None:
+    """One branch writes `prompt`, the other `messages`; both may meet before the stage that reads one of them."""
+    stages = (fill("{{ input }}"), fill("{{ input }}", "messages"), 'type = "route"', ASK)
+    pairs = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("d", "e"), ("e", "z")]
+    edges = "".join(f'{{ from = "{start}", to = "{end}" }},\n' for start, end in pairs)
+    assert codes(chain(*stages, edges=edges, more=WORKER)) == []
+    direct = edges.replace('"c", to = "d"', '"c", to = "e"')
+    assert codes(chain(*stages, edges=direct, more=WORKER)) == []
+
+
 def test_a_missing_field_is_told_once() -> None:
     """Those behind the first reader need not miss it again; a group that was met adds nothing."""
     assert codes(chain(fill("{{ x }}", "y"), fill("{{ x }}", "u"))) == ["field-not-written"]

@@ -143,7 +143,7 @@ READS_BOTH = 'type = "fill"\ntemplate = "{{ prompt }} {{ text }}"\njoin = "all"'
         (FORK, "", []),
         (FORK, '\non_missing = "partial"', ["field-not-written", "field-not-written"]),
         (("a -> b, when = 'input'", "a -> c", *FORK[2:]), "", ["field-not-written"]),
-        (("a -> b", "a -> c", "b -> d, when = 'input'", "c -> d", "d -> z"), "", ["field-not-written"]),
+        (("a -> b", "a -> c", "b -> d, when = 'input'", "c -> d", "d -> z"), "", []),  # what matches no edge fails
     ],
 )
 def test_fields_after_a_join(pairs: tuple[str, ...], join: str, expected: list[str]) -> None:
@@ -173,6 +173,48 @@ def test_a_branch_that_may_be_filtered_does_not_surely_come() -> None:
     assert codes(diamond(b=sift, d=reader)) == ["field-not-written"]
     before = edges("a -> b", "b -> c", "b -> d", "c -> e", "d -> e", "e -> z")
     assert codes(chain(sift, FILL.replace("input", "prompt"), POLISH, reader, edges=before)) == []
+
+
+def test_a_branch_that_ends_without_a_match_may_be_absent() -> None:
+    """Filtered is not missing, so that the join goes on without what the branch would have brought."""
+    pairs = ("a -> b", "a -> c", "b -> d, when = 'input'", "c -> d", "d -> z")
+    assert codes(diamond(*pairs, b=f'{FILL}\nunmatched = "filter"', d=READS_BOTH)) == ["field-not-written"]
+
+
+ROUTES = "a -> b", "a -> c", "b -> e, when = 'input'", "b -> f", "f -> d", "c -> d", "d -> z"
+
+
+@pytest.mark.parametrize(
+    ("more", "of_b", "of_d", "expected"),
+    [
+        (("e -> d",), "first", "", []),  # one of two ways, and both lead to the join
+        (("e -> f",), "first", "", []),  # ... the same if they meet before it
+        (("e -> z",), "first", "", ["field-not-written"]),
+        (("e -> d",), "all", "", ["joined-twice"]),
+        (("e -> d",), "first", '\non_missing = "partial"', ["field-not-written", "field-not-written"]),
+    ],
+)
+def test_a_branch_that_chooses_its_way(more: tuple[str, ...], of_b: str, of_d: str, expected: list[str]) -> None:
+    """Stage `b` sends to `e` or `f`: never to both, so that they cannot clash, and always to one."""
+    fan_out, writer = f'{ROUTE}\nfan_out = "{of_b}"', FILL
+    stages = (fan_out, POLISH, READS_BOTH + of_d, writer, writer)
+    text = chain(*stages, source='type = "lines"\npath = "in"', edges=edges(*ROUTES, *more))
+    assert sorted(codes(text)) == expected
+
+
+def test_conditions_may_exclude_each_other() -> None:
+    """Nobody knows whether a record ever takes both edges, so nothing is said of a clash."""
+    pairs = ("a -> b, when = 'input'", "a -> c, when = 'not input'", *FORK[2:])
+    assert codes(diamond(*pairs, b=POLISH)) == []
+
+
+@pytest.mark.parametrize(("read", "expected"), [("one", []), ("prompt", ["joined-twice"])])
+def test_what_has_served_its_purpose_does_not_clash(read: str, expected: list[str]) -> None:
+    """Each branch fills in its own `prompt`, and uses it; it matters which one stays if somebody behind reads it."""
+    pairs = ("a -> b", "a -> c", "b -> e", "c -> f", "e -> d", "f -> d", "d -> z")
+    uses, joins = ('type = "fill"\ntemplate = "{{{{ {} }}}}"\noutput = "{}"'.format, '\njoin = "all"')
+    stages = (FILL, FILL, uses(read, "text") + joins, uses("prompt", "one"), uses("prompt", "two"))
+    assert codes(chain(*stages, source='type = "lines"\npath = "in"', edges=edges(*pairs))) == expected
 
 
 def test_without_a_join_no_record_has_both() -> None:
