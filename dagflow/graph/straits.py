@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import edge_key
 from dagflow.graph.gathering import clashes
-from dagflow.graph.ways import Ways, meets, sheds, ways_to
+from dagflow.graph.ways import Ways, inner_branches, meets, sheds, ways_to
 from dagflow.units import render_duration
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def _joins(node: NodePlan, draft: Draft) -> Iterator[Diagnostic]:
 
 def _lossy_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagnostic]:
     branches = frozenset().union(*(ways.branch_edges(position) for position in range(len(ways.inputs))))
-    lossy = [index for index in sorted(branches) if sheds(draft.edges[index])]
+    _, inner = inner_branches(node.name, ways, draft)
+    lossy = [index for index in sorted(branches - inner) if sheds(draft.edges[index])]
     if lossy:
         edges = ", ".join(f"`{draft.edges[index].name}`" for index in lossy)
         text = f"join `{node.name}` can starve: records of which {edges} sheds a branch end there"
@@ -67,7 +68,8 @@ def _slow_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagnos
     assert node.join is not None
     patience, key = node.join.timeout_s, (*draft.node_key(node.name), "join")
     branches = frozenset().union(*(ways.branch_nodes(position) for position in range(len(ways.inputs))))
-    for name in filter(branches.__contains__, draft.nodes):
+    inner, _ = inner_branches(node.name, ways, draft)
+    for name in filter((branches - inner).__contains__, draft.nodes):
         slow = draft.nodes[name]
         if slow.timeout_s is not None and slow.timeout_s * slow.retry.attempts > patience:
             longest = render_duration(slow.timeout_s * slow.retry.attempts)
