@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import edge_key
 from dagflow.graph.gathering import clashes
-from dagflow.graph.ways import Ways, meets, sheds, ways_to
+from dagflow.graph.ways import Ways, inner_branches, meets, sheds, ways_to
 from dagflow.units import render_duration
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def _joins(node: NodePlan, draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _lossy_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagnostic]:
-    lossy = [index for index in ways.branch_edges if sheds(draft.edges[index])]
+    _, inner = inner_branches(node.name, ways, draft)
+    lossy = [index for index in ways.branch_edges if index not in inner and sheds(draft.edges[index])]
     if lossy:
         edges = ", ".join(f"`{draft.edges[index].name}`" for index in lossy)
         text = f"join `{node.name}` can starve: records of which {edges} sheds a branch end there"
@@ -64,7 +65,8 @@ def _lossy_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagno
 def _slow_branches(node: NodePlan, ways: Ways, draft: Draft) -> Iterator[Diagnostic]:
     assert node.join is not None
     patience, key = node.join.timeout_s, (*draft.node_key(node.name), "join_timeout")
-    for name in filter(ways.branch_nodes.__contains__, draft.nodes):
+    inner, _ = inner_branches(node.name, ways, draft)
+    for name in filter((ways.branch_nodes - inner).__contains__, draft.nodes):
         slow = draft.nodes[name]
         if slow.timeout_s is not None and slow.timeout_s * slow.retry.attempts > patience:
             longest = render_duration(slow.timeout_s * slow.retry.attempts)

@@ -87,6 +87,20 @@ def partings(ways: Ways, one: int, other: int, draft: Draft) -> Iterator[tuple[E
                 yield left, right
 
 
+def inner_branches(name: str, ways: Ways, draft: Draft) -> tuple[frozenset[str], frozenset[int]]:
+    """Give the nodes and edges on branches of earlier joins that lead here only through these, which deal with them."""
+    nodes: set[str] = set()
+    edges: set[int] = set()
+    before = frozenset().union(*ways.nodes) & draft.nodes.keys()
+    for inner in (one for one in before if draft.nodes[one].join is not None):
+        links = [(edge.source, edge.target) for edge in draft.edges.values() if inner not in (edge.source, edge.target)]
+        inside = ways_to(inner, draft)
+        nodes |= {one for one in inside.branch_nodes if name not in reachable([one], links)}
+        leading = {index: draft.edges[index].target for index in inside.branch_edges}
+        edges |= {i for i, end in leading.items() if end == inner or name not in reachable([end], links)}
+    return frozenset(nodes), frozenset(edges)
+
+
 def sheds(edge: EdgePlan) -> bool:
     """Whether an edge may lose records."""
     return edge.when_full != "block" or edge.block_timeout_s is not None or edge.max_wait_s is not None

@@ -202,6 +202,24 @@ def test_a_branch_that_chooses_its_way(more: tuple[str, ...], of_b: str, of_d: s
     assert sorted(codes(text)) == expected
 
 
+@pytest.mark.parametrize(
+    ("shed", "expected"),
+    [
+        ("c -> d", 0),  # the inner join goes on without it
+        ("b -> c", 1),  # before the inner fork: nothing is left for the inner join to go on with
+    ],
+)
+def test_an_inner_join_makes_up_for_its_branches(shed: str, expected: int) -> None:
+    """What is lost or slow between an inner fork and its join is no matter of the outer one."""
+    pairs = ("a -> b", "b -> c", "c -> d", "c -> f", "f -> d", "d -> e", "a -> e", "e -> z")
+    slow = f'{ROUTE}\ntimeout = "20s"\nretry = {{ attempts = 2 }}'
+    stages = (ROUTE, ROUTE, f'{JOIN}\non_missing = "partial"\njoin_timeout = "1s"', JOIN, slow)
+    lossy = [f'{pair}, when_full = "drop_newest"' if pair == shed else pair for pair in pairs]
+    text = chain(*stages, source='type = "lines"\npath = "in"', edges=edges(*lossy))
+    starving = [found.message for found in findings(text) if found.code == "join-can-starve"]
+    assert sum("`e` can starve" in message for message in starving) == expected
+
+
 def test_conditions_may_exclude_each_other() -> None:
     """Nobody knows whether a record ever takes both edges, so nothing is said of a clash."""
     pairs = ("a -> b, when = 'input'", "a -> c, when = 'not input'", *FORK[2:])
