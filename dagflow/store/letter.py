@@ -26,7 +26,7 @@ class Letter:
         about: of the record as it entered the node, packed: `id`, `session`, `priority`, `meta`, `port`.
         fields: its fields, packed.
         accepted_about, accepted: the same of the record as its source handed it in.
-        as_text: names of fields that could not be kept as they were: of `fields`, and of `accepted`.
+        as_text: names of what could not be kept as it was: of `fields` and `about`, and of both as `accepted`.
         readable: whether the source could make a record of its input.
     """
 
