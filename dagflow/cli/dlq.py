@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dagflow.store.letter import Letter, Selection
 
 EXIT_FAILED = 1
+_MOST = 2**63 - 1  # the greatest number that SQLite knows
 
 dlq = typer.Typer(
     help="List, show, replay and purge the dead letters of a pipeline.", no_args_is_help=True, rich_markup_mode=None
@@ -35,12 +36,15 @@ ErrorOption = Annotated[str | None, typer.Option("--error", metavar="CODE", help
 SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help=f"Only from then on. {_WHEN}")]
 BeforeOption = Annotated[str | None, typer.Option("--before", metavar="TIME", help=f"Only from before then. {_WHEN}")]
 IdOption = Annotated[
-    list[int] | None, typer.Option("--id", metavar="ID", help="Only the letter of this number; may be repeated.")
+    list[int] | None,
+    typer.Option("--id", min=1, max=_MOST, metavar="ID", help="Only the letter of this number; may be repeated."),
 ]
 RecordOption = Annotated[
     list[str] | None, typer.Option("--record", metavar="ID", help="Only of this record; may be repeated.")
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many, oldest first.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, max=_MOST, metavar="N", help="At most so many, oldest first.")
+]
 
 
 class LetterFormat(StrEnum):

@@ -131,7 +131,9 @@ class Postbox:
         accepted: Accepted,
         time: float,
     ) -> Letter:
+        about, about_as_text = _about(record)
         fields, as_text = pack(record)
+        first_about, first_about_as_text = _about(accepted.record)
         first, first_as_text = pack(accepted.record)
         return Letter(
             acceptance=accepted.key,
@@ -146,18 +148,18 @@ class Postbox:
             attempts=0 if error is None else error.attempt,
             replays=accepted.replays,
             time=time,
-            about=_about(record),
+            about=about,
             fields=fields,
-            accepted_about=_about(accepted.record),
+            accepted_about=first_about,
             accepted=first,
-            as_text={"fields": as_text, "accepted": first_as_text},
+            as_text={"fields": as_text + about_as_text, "accepted": first_as_text + first_about_as_text},
             readable=accepted.readable,
         )
 
 
-def _about(record: Record) -> str:
+def _about(record: Record) -> tuple[str, list[str]]:
     names = ("id", "session", "priority", "meta", "port")
-    return pack({name: getattr(record, name) for name in names})[0]
+    return pack({name: getattr(record, name) for name in names})
 
 
 def _chain(error: BaseException | None) -> list[dict[str, str]]:

@@ -156,11 +156,12 @@ def _refusal(plan: Plan, letter: Letter) -> str | None:
     join = _join_behind(plan, letter.node)
     if join is not None:
         return f"`{join}` behind `{letter.node}` joins the branches of a record; `--from-start` sends in whole records"
-    return _loss(letter.as_text["fields"], "; `--from-start` does without it")
+    remedy = "" if letter.as_text["accepted"] else "; `--from-start` does without it"
+    return _loss(letter.as_text["fields"], remedy)
 
 
 def _loss(names: Sequence[str], remedy: str = "") -> str | None:
-    return f"field `{names[0]}` is kept as text only, since JSON cannot hold it{remedy}" if names else None
+    return f"`{names[0]}` is kept as text only, since JSON cannot hold it{remedy}" if names else None
 
 
 def _join_behind(plan: Plan, name: str) -> str | None:

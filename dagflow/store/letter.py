@@ -26,7 +26,7 @@ class Letter:
         about: of the record as it entered the node, packed: `id`, `session`, `priority`, `meta`, `port`.
         fields: its fields, packed.
         accepted_about, accepted: the same of the record as its source handed it in.
-        as_text: names of fields that could not be kept as they were: of `fields`, and of `accepted`.
+        as_text: names of what could not be kept as it was: of `fields` and `about`, and of both as `accepted`.
         readable: whether the source could make a record of its input.
     """
 
@@ -78,15 +78,20 @@ class Selection:
     def as_sql(self) -> tuple[str, list[Any]]:
         """Give what follows the table's name in a query, and its values."""
         tests = {
-            "node = ?": self.node,
-            "code = ?": self.code,
+            "node = ?": self.node and storable_text(self.node),
+            "code = ?": self.code and storable_text(self.code),
             "time >= ?": self.since,
             "time < ?": self.before,
         }
         given = [(test, [value]) for test, value in tests.items() if value is not None]
-        for column, names in (("id", self.ids), ("record", self.records)):
+        for column, names in (("id", self.ids), ("record", [*map(storable_text, self.records)])):
             if names:
                 given.append((f"{column} IN ({', '.join('?' * len(names))})", list(names)))
         where = " AND ".join(test for test, _ in given) or "true"
         values = [value for _, values in given for value in values]
         return f"WHERE {where} ORDER BY id LIMIT ?", [*values, -1 if self.limit is None else self.limit]
+
+
+def storable_text(text: str) -> str:
+    """Give text as SQLite takes it: what is no Unicode is escaped."""
+    return text.encode(errors="backslashreplace").decode()

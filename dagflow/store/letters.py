@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.store.database import Kind
-from dagflow.store.letter import Letter, Selection
+from dagflow.store.letter import Letter, Selection, storable_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +87,7 @@ def _letter_of(row: dict[str, Any]) -> Letter:
 
 
 def _storable(value: object) -> object:
-    """Give a value that SQLite takes: text that is no Unicode is escaped, and lists become JSON."""
+    """Give a value that SQLite takes: lists become JSON."""
     if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
+        return storable_text(value)
     return json.dumps(value) if isinstance(value, list | dict) else value

@@ -213,9 +213,12 @@ def test_answers_without_a_caller_go_to_a_file(pipeline):
 
 
 def test_mistakes_are_told(pipeline):
-    """A file without a store, a time that is none, a store that is none."""
+    """A file without a store, a time that is none, a number that no store has, a store that is none."""
     pipeline.dlq("list", "--since", "yesterday", code=2)
     assert "`yesterday` is no time" in pipeline.done.stderr
+    for option in ("--id", "--limit"):
+        pipeline.dlq("show", option, 2**63, code=2)
+        assert str(2**63 - 1) in pipeline.done.stderr
     pipeline.write(MENDED, FILE.replace("[dead_letters]\npath", "[logging]\n#"))
     pipeline.dlq("list", code=2)
     assert "no `[dead_letters]` table" in " ".join(pipeline.done.stderr.split())

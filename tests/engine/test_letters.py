@@ -387,10 +387,14 @@ def test_a_live_completion_is_awaited(keeping, kept):
 
 
 def test_what_json_cannot_hold_is_named(keeping, kept):
-    """For the replay."""
-    asyncio.run(chain([Record({"n": 1, "odd": {1, 2}}, "a")], fail, **keeping).run())
-    [letter] = kept()
-    assert letter.as_text == {"fields": ["odd"], "accepted": ["odd"]}
+    """For the replay: a field, or what came with the record."""
+    records = [Record({"n": 1, "odd": {1, 2}}, "a"), Record({"n": 1}, "b", meta={"odd": {1, 2}})]
+    asyncio.run(chain(records, fail, **keeping).run())
+    as_text = {letter.record: letter.as_text for letter in kept()}
+    assert as_text == {
+        "a": {"fields": ["odd"], "accepted": ["odd"]},
+        "b": {"fields": ["meta"], "accepted": ["meta"]},
+    }
 
 
 def test_a_thread_that_was_left_behind_changes_no_letter(keeping, kept):

@@ -132,11 +132,13 @@ TestStore = Store.TestCase
 TestStore.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 
 
-def test_text_that_is_no_unicode_can_be_kept(tmp_path):
-    """Names of files may be such."""
+def test_text_that_is_no_unicode_can_be_kept_and_looked_for(tmp_path):
+    """Names of files may be such, and so may what a shell hands on."""
     with closing(open_database(tmp_path / "letters.db", LETTERS, create=True)) as store:
         add_letter(store, replace(LETTER, record="\udc80", message="\ud800"))
         [found] = find_letters(store, Selection(), payloads=True)
+        assert not list(find_letters(store, Selection(node="\udc80", code="\ud800"), payloads=False))
+        assert list(find_letters(store, Selection(records=("\udc80",)), payloads=True)) == [found]
     assert (found.record, found.message) == ("\\udc80", "\\ud800")
 
 
