@@ -270,6 +270,8 @@ def _check_answers(plan: Plan, out: Path | None) -> None:
     from dagflow.sinks.reply import Reply
 
     replies = [sink.name for sink in plan.of_kind("sink") if issubclass(sink.cls, Reply)]
+    if out is not None and str(out) == "-":
+        raise typer.BadParameter("answers are appended to a file, and `-` is none", param_hint="--out")
     if replies and out is None:
         raise typer.BadParameter(
             f"sink `{replies[0]}` answers callers who are gone; `--out FILE` takes the answers", param_hint="--out"

@@ -94,6 +94,14 @@ class Listed(sources.Sound):
         return [self.record(0)]
 
 
+class Wordless(workers.Sound):
+    """Answers without a text."""
+
+    async def infer(self, request: Request) -> Completion:
+        self.answer(request)
+        return Completion(None, "stop", "wordless", Usage(1, 1))  # type: ignore[arg-type]
+
+
 class Doubled(workers.Sound):
     """Marks every chunk as the last."""
 
@@ -145,6 +153,7 @@ VARIANTS = [
     ("SINK-1", sinks.sample(Telling)),
     ("SOURCE-5", Sample(Short)),
     ("SOURCE-1", Sample(Listed)),
+    ("WORKER-1", Sample(Wordless)),
     ("WORKER-2", Sample(Doubled)),
     ("WORKER-2", Sample(Silent)),
     ("WORKER-6", Sample(Stubborn)),

@@ -204,6 +204,8 @@ def test_answers_without_a_caller_go_to_a_file(pipeline):
     pipeline.write(MENDED, file)
     pipeline.dlq("replay", code=2)
     assert "sink `out` answers callers who are gone" in " ".join(pipeline.done.stderr.split())
+    pipeline.dlq("replay", "--out", "-", code=2)
+    assert "`-` is none" in " ".join(pipeline.done.stderr.split())
     out = pipeline.folder / "answers.jsonl"
     out.write_text('{"id": "before"}\n')
     pipeline.dlq("replay", "--out", out, "--quiet")

@@ -31,6 +31,7 @@ async def answers(trial: Trial) -> None:
             if completion is not None:
                 demand(isinstance(completion, Completion), f"`infer` gave a `{type(completion).__name__}`")
                 demand(not completion.is_live, "`infer` gave a completion that is live")
+                demand(isinstance(completion.text, str), f"the completion's text is `{completion.text!r}`")
                 _check_end("the completion", completion.finish_reason, completion.usage)
 
 
