@@ -219,7 +219,8 @@ class Ticket:
 
         They refer back to the ticket; each would keep the other until the next garbage collection.
         """
-        self.record.ticket = self.answer = self.delivered = self.error = self.gatherings = None
+        self.record.ticket = self.answer = self.delivered = None
+        self.error = self.gatherings = self.accepted = None
 
     def release(self) -> None:
         """End one branch that contributes no outcome, since others carry on for it."""

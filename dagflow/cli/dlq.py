@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dagflow.cli.common import FileArgument, SetOption, load_plan
-from dagflow.cli.run import AllowFailuresOption, QuietOption, ReportOption, execute, load_plan_to_run
+from dagflow.cli.run import EXIT_FAILED, AllowFailuresOption, QuietOption, ReportOption, execute, load_plan_to_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dagflow.record import Record
     from dagflow.store.letter import Letter, Selection
 
-EXIT_FAILED = 1
 _MOST = 2**63 - 1  # the greatest number that SQLite knows
 
 dlq = typer.Typer(

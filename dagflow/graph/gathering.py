@@ -118,7 +118,7 @@ def clashes(name: str, draft: Draft) -> dict[str, tuple[str, str]]:
 def _both_taken(pair: tuple[EdgePlan, EdgePlan]) -> bool:
     """Whether it is certain that some record leaves over both edges: two conditions may exclude each other."""
     one, other = pair
-    return one.port == other.port and (one.when is None or other.when is None)
+    return one.when is None or other.when is None
 
 
 def _used_up(field: str, branch: frozenset[str], join: str, draft: Draft) -> bool:
