@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 from dagflow.version import __version__
 
 if TYPE_CHECKING:
-    from dagflow.completion import Chunk, Completion, Request, Usage
+    from dagflow.completion import Completion
     from dagflow.embed import Pipeline, open, run
     from dagflow.engine.caller import Result
     from dagflow.errors import ConfigError, DagflowError, PluginError, RecordError, WorkerError
+    from dagflow.exchange import Chunk, Embeddings, Request, Usage
     from dagflow.expressions import Expression, Template
     from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
     from dagflow.plugin import Context, ModelWorker, Sink, Source, Stage, Transport
     from dagflow.record import Outcome, Record, Ticket, UnreadableInput
 
 _HOMES = {
-    "dagflow.completion": ("Chunk", "Completion", "Request", "Usage"),
+    "dagflow.completion": ("Completion",),
     "dagflow.embed": ("Pipeline", "open", "run"),
     "dagflow.engine.caller": ("Result",),
     "dagflow.errors": ("ConfigError", "DagflowError", "PluginError", "RecordError", "WorkerError"),
+    "dagflow.exchange": ("Chunk", "Embeddings", "Request", "Usage"),
     "dagflow.expressions": ("Expression", "Template"),
     "dagflow.options": ("Duration", "FilePath", "Options", "Rate", "Secret", "Size", "WorkerName"),
     "dagflow.plugin": ("Context", "ModelWorker", "Sink", "Source", "Stage", "Transport"),

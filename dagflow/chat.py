@@ -33,6 +33,27 @@ def text_of(message: Mapping[str, Any]) -> str:
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
+def merge_tool_calls(calls: list[dict[str, Any]] | None, deltas: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the tool calls with some deltas of a stream added: texts of `arguments` and names are joined.
+
+    A delta says by its `index` which call it belongs to; one without is a call of its own.
+    """
+    merged = list(calls or ())
+    for delta in deltas:
+        index = min(delta.get("index", len(merged)), len(merged))
+        if index == len(merged):
+            merged.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
+        call, function = merged[index], delta.get("function") or {}
+        merged[index] = {
+            "id": delta.get("id") or call["id"],
+            "type": delta.get("type") or call["type"],
+            "function": {
+                name: call["function"].get(name, "") + (function.get(name) or "") for name in ("name", "arguments")
+            },
+        }
+    return merged
+
+
 def _is_content(value: Any) -> bool:
     return value is None or isinstance(value, str) or (isinstance(value, list) and all(map(_is_part, value)))
 

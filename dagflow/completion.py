@@ -1,4 +1,4 @@
-"""Completion, Chunk, Usage and Request: what goes into a model worker and what comes out.
+"""Completion: what a model worker answers, whole or while it comes.
 
 A `Completion` is either whole or live. A live one is a bounded stream: one producer feeds
 chunks and waits while its reader lags; one reader iterates, and one that stops early abandons
@@ -11,66 +11,15 @@ completion that is not live does not change any more.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagflow.chat import last_user_text
+from dagflow.chat import merge_tool_calls
 from dagflow.errors import RecordError, WorkerError
+from dagflow.exchange import Chunk, Usage
 from dagflow.live_stream import LiveStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts of one call."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One piece of a streamed completion; the last one carries `finish_reason` and `usage`."""
-
-    text: str = ""
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    model: str | None = None
-
-
-@dataclass(slots=True)
-class Request:
-    """What a worker is asked.
-
-    Attributes:
-        messages: a chat in OpenAI's shape (`role`, `content`), or None where `prompt` is set.
-        prompt: bare text, or None.
-        model: the model that the caller asked for, or None for the worker's own.
-        parameters: sampling parameters in OpenAI's names (`temperature`, `max_tokens`, ...).
-        session: the record's session, for affinity.
-        deadline: the point on the pipeline's clock, in seconds, when an answer becomes useless.
-        metadata: names for logs and traces (`id`, `node`); never secrets.
-    """
-
-    messages: Sequence[Mapping[str, Any]] | None = None
-    prompt: str | None = None
-    model: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    session: str | None = None
-    deadline: float | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The prompt, or the text of the last user message."""
-        return self.prompt if self.prompt is not None else last_user_text(self.messages or ())
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
 
 class Completion:
@@ -79,10 +28,14 @@ class Completion:
     Attributes:
         finish_reason: `stop`, `length`, `tool_calls` or `content_filter`; None while live.
         model: the model that answered, where known.
-        usage: token counts, where known.
+        usage: token counts, and what they cost, where known.
+        tool_calls: what the model wants to be called, in OpenAI's shape; None for nothing.
+        reasoning: what the model said to itself before it answered, where the worker tells.
+        worker: the member that answered, where a pool chose one.
+        shared: `cache` or `flight`, where the answer was made for another record; None otherwise.
     """
 
-    __slots__ = ("_stream", "_text", "finish_reason", "model", "usage")
+    __slots__ = ("_stream", "_text", "finish_reason", "model", "reasoning", "shared", "tool_calls", "usage", "worker")
 
     def __init__(
         self,
@@ -90,12 +43,20 @@ class Completion:
         finish_reason: str | None = "stop",
         model: str | None = None,
         usage: Usage | None = None,
+        tool_calls: Sequence[dict[str, Any]] | None = None,
+        reasoning: str = "",
+        worker: str | None = None,
+        shared: str | None = None,
     ) -> None:
         self._text = text
         self._stream: LiveStream | None = None
         self.finish_reason = finish_reason
         self.model = model
         self.usage = usage
+        self.tool_calls = None if tool_calls is None else list(tool_calls)
+        self.reasoning = reasoning
+        self.worker = worker
+        self.shared = shared
 
     @classmethod
     def live(cls, model: str | None = None) -> Completion:
@@ -136,7 +97,12 @@ class Completion:
         stream.append(chunk)
         self.model = chunk.model or self.model
         self.usage = chunk.usage or self.usage
+        self.worker = chunk.worker or self.worker
         self.finish_reason = chunk.finish_reason or self.finish_reason
+        if chunk.reasoning:
+            self.reasoning += chunk.reasoning
+        if chunk.tool_calls:
+            self.tool_calls = merge_tool_calls(self.tool_calls, chunk.tool_calls)
 
     def finish(self, error: RecordError | None = None) -> None:
         """End the stream: well if its last chunk had a finish reason, else with an error.
@@ -169,7 +135,7 @@ class Completion:
         stream = self._stream
         if stream is None or stream.abandoned:
             await self.wait_ended()
-            yield Chunk(self.text, self.finish_reason, self.usage, self.model)
+            yield self._as_chunk()
             return
         stream.claim()
         try:
@@ -203,12 +169,30 @@ class Completion:
 
     def with_text(self, text: str) -> Completion:
         """Make a whole completion that differs in its text only."""
-        return Completion(text, self.finish_reason, self.model, self.usage)
+        kept = (self.finish_reason, self.model, self.usage, self.tool_calls, self.reasoning, self.worker, self.shared)
+        return Completion(text, *kept)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the completion as JSON-like values."""
-        usage = self.usage and {"input_tokens": self.usage.input_tokens, "output_tokens": self.usage.output_tokens}
-        return {"text": self.text, "finish_reason": self.finish_reason, "model": self.model, "usage": usage}
+        """Give the completion as JSON-like values; what does not apply to every answer only where there is some."""
+        given = {
+            "text": self.text,
+            "finish_reason": self.finish_reason,
+            "model": self.model,
+            "usage": self.usage and self.usage.as_dict(),
+        }
+        optional = {name: getattr(self, name) for name in ("tool_calls", "reasoning", "worker", "shared")}
+        return given | {name: value for name, value in optional.items() if value}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Completion:
+        """Make a whole completion of what `as_dict` gave."""
+        usage = values.get("usage")
+        return cls(**{**values, "usage": usage and Usage(**usage)})
+
+    def _as_chunk(self) -> Chunk:
+        # A delta of a tool call says which one it belongs to.
+        calls = tuple({"index": index, **call} for index, call in enumerate(self.tool_calls or ()))
+        return Chunk(self.text, self.finish_reason, self.usage, self.model, calls, self.reasoning, self.worker)
 
     def __repr__(self) -> str:
         return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"

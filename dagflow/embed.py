@@ -18,11 +18,12 @@ import anyio
 from anyio import to_thread
 
 from dagflow.compile import compile_file
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
 from dagflow.engine.caller import CallerSource
 from dagflow.engine.engine import Engine
 from dagflow.engine.supervise import run_blocking
 from dagflow.errors import NotDelivered, RecordError
+from dagflow.exchange import Chunk
 from dagflow.record import Outcome, Record
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from dagflow.errors import StreamCut
 
 if TYPE_CHECKING:
-    from dagflow.completion import Chunk
     from dagflow.errors import RecordError
+    from dagflow.exchange import Chunk
 
 LIVE_CAPACITY: Final = 64  # chunks that wait for the reader before the producer has to
 

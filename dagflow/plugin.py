@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict
 
 from dagflow.completion import abandon_live
+from dagflow.errors import WorkerError
+from dagflow.exchange import Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from dagflow.channel.channel import Channel
-    from dagflow.completion import Chunk, Completion, Request
+    from dagflow.completion import Completion
+    from dagflow.exchange import Chunk
     from dagflow.graph.plan import EdgePlan
     from dagflow.record import Outcome, Record
     from dagflow.telemetry.instruments import Metrics
@@ -46,6 +49,7 @@ class Context:
         workers: the opened workers that this node's options name.
         live: for a stage that makes completions: whether what follows forwards a live one.
         resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
+        timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Context:
     workers: Mapping[str, ModelWorker] = field(default_factory=dict)
     live: bool = False
     resumes: bool = False
+    timeout_s: float | None = None
 
 
 class Plugin:
@@ -197,7 +202,14 @@ class Sink(Node, ABC):
 
 
 class ModelWorker(Plugin, ABC):
-    """Answers prompts."""
+    """Answers prompts.
+
+    Attributes:
+        remote: whether its answers come over a network. Then a call may take 120 s and its first chunk
+            60 s, where the file does not say.
+    """
+
+    remote: ClassVar[bool] = False
 
     @abstractmethod
     async def infer(self, request: Request) -> Completion:
@@ -222,14 +234,26 @@ class ModelWorker(Plugin, ABC):
             yield chunk
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return one vector for each text. Optional.
+        """Return one vector for each text, or `Embeddings`, which also tell the usage. Optional.
 
         Raises:
             WorkerError: kind `refused` where the worker has no embeddings.
         """
-        from dagflow.errors import WorkerError
-
         raise WorkerError("refused", f"worker `{self.context.name}` makes no embeddings")
+
+    async def probe(self) -> str:
+        """Try whether the worker can answer, as cheaply as it can be known; `dagflow validate --probe` asks.
+
+        The default asks for one token.
+
+        Returns:
+            What was found, in a few words, such as the model's name.
+
+        Raises:
+            WorkerError: it can't; the message names the cause and the remedy.
+        """
+        completion = await self.infer(Request(prompt="ping", parameters={"max_tokens": 1}))
+        return f"model `{completion.model}` answers" if completion.model else "it answers"
 
 
 class Transport(Plugin, ABC):

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import Chunk, Completion, Request, Usage, abandon_dropped, await_live
+from dagflow.completion import Completion, abandon_dropped, await_live
 from dagflow.errors import RecordError, StreamCut, WorkerError
+from dagflow.exchange import Chunk, Request, Usage
 from dagflow.live_stream import LIVE_CAPACITY
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from dagflow.completion import Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import ExpressionError
+from dagflow.exchange import Usage
 from dagflow.expressions import Expression, Template
 from dagflow.record import Record
 

@@ -15,10 +15,10 @@ PACKAGE = ROOT / "dagflow"
 
 # Imports only go down. A name stands for a module or for all modules of a package.
 FLOORS = [
-    ["version", "errors", "units", "words", "record", "chat", "live_stream", "completion"],
+    ["version", "errors", "units", "words", "record", "chat", "exchange", "live_stream", "completion"],
     ["expressions", "options", "delays", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
-    ["telemetry", "channel", "store"],
+    ["telemetry", "channel", "store", "inference"],
     ["sources", "stages", "workers", "sinks", "transports"],
     ["engine"],
     ["embed", "testing"],

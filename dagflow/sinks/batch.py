@@ -10,8 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dagflow.completion import Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import InvalidField
+from dagflow.exchange import Usage
 
 if TYPE_CHECKING:
     from dagflow.record import Record

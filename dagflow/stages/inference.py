@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from dagflow.chat import is_message
-from dagflow.completion import Completion, Request
+from dagflow.completion import Completion
 from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut, WorkerError
+from dagflow.exchange import Request
 from dagflow.options import FieldName, Options, WorkerName
 from dagflow.plugin import Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dagflow.completion import Chunk, Usage
+    from dagflow.exchange import Chunk, Usage
     from dagflow.plugin import Context
     from dagflow.record import Record
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dagflow.completion import Completion, Usage
+from dagflow.completion import Completion
 
 _to_json: Final = json.JSONEncoder().encode
 _TAG: Final = "$dagflow"  # the key of an object that stands for something else
@@ -68,8 +68,7 @@ def _carried_completion(completion: Completion) -> dict[str, Any]:
 def _restored(found: dict[str, Any]) -> Any:
     match found.pop(_TAG, None):
         case "completion":
-            usage = found["usage"] and Usage(**found["usage"])
-            return Completion(found["text"], found["finish_reason"], found["model"], usage)
+            return Completion.from_dict(found)
         case "object":
             return dict(found["items"])
     return found

@@ -6,15 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagflow.completion import Chunk, Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import WorkerError
+from dagflow.exchange import Chunk, Usage
 from dagflow.plugin import ModelWorker
 from dagflow.workers.answers import split_words, whole_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-    from dagflow.completion import Request
+    from dagflow.exchange import Request
 
 
 @dataclass(frozen=True, slots=True)

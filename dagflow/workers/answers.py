@@ -9,13 +9,14 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.chat import text_of
-from dagflow.completion import Chunk, Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import WorkerError
+from dagflow.exchange import Chunk, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagflow.completion import Request
+    from dagflow.exchange import Request
 
 _WORD: Final = re.compile(r"\s*\S+|\s+")
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")  # the newer name first

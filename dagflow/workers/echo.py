@@ -21,7 +21,8 @@ from dagflow.workers.answers import build_answer, chunks_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dagflow.completion import Chunk, Completion, Request
+    from dagflow.completion import Completion
+    from dagflow.exchange import Chunk, Request
     from dagflow.plugin import Context
 
 ErrorKind = Literal["timeout", "unavailable", "overloaded", "refused", "context_window", "content_policy", "protocol"]

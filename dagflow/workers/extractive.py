@@ -24,7 +24,8 @@ from dagflow.workers.question import Question, read_question
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dagflow.completion import Chunk, Completion, Request
+    from dagflow.completion import Completion
+    from dagflow.exchange import Chunk, Request
 
 NO_ANSWER: Final = "Nothing in the context answers this question."
 

@@ -15,12 +15,13 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from rigs import SILENT, Flow, FunctionStage, ListSink, ListSource, chain, check_balance, edge_of, records
 
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
 from dagflow.engine import engine as engine_module
 from dagflow.engine import letters as letters_module
 from dagflow.engine.engine import Engine
 from dagflow.engine.letters import Letters
 from dagflow.errors import OpenFailed, RecordError, UnreadableRecord, WorkerError
+from dagflow.exchange import Chunk
 from dagflow.expressions import Expression
 from dagflow.graph.plan import DeadLettersPlan, JoinPlan, RetryPlan
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput

@@ -6,8 +6,9 @@ import anyio
 import pytest
 from rigs import Flow, FunctionStage, ListSink, ListSource, edge_of, records
 
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
 from dagflow.errors import RecordError
+from dagflow.exchange import Chunk
 from dagflow.graph.plan import RetryPlan
 from dagflow.live_stream import LIVE_CAPACITY
 from dagflow.record import Record

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from alone import complaints
 
-from dagflow.completion import Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import ExpressionError, InvalidField
+from dagflow.exchange import Usage
 from dagflow.record import Record
 from dagflow.sinks.lines import LineOptions
 from dagflow.sinks.stdout import Stdout

@@ -14,8 +14,9 @@ import pytest
 from alone import build, complaints, context, opened
 from anyio import create_task_group, wait_all_tasks_blocked
 
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
 from dagflow.errors import InvalidField, PluginError, StreamCut
+from dagflow.exchange import Chunk
 from dagflow.live_stream import LIVE_CAPACITY
 from dagflow.record import Record, Ticket
 from dagflow.sinks.jsonl import Jsonl

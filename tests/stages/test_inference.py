@@ -12,8 +12,9 @@ import pytest
 from alone import Clock, build, complaints, opened
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import Chunk, Completion, Request, Usage
+from dagflow.completion import Completion
 from dagflow.errors import InvalidField, PluginBug, StreamCut, WorkerError
+from dagflow.exchange import Chunk, Request, Usage
 from dagflow.plugin import ModelWorker
 from dagflow.record import Record
 from dagflow.stages.inference import Inference

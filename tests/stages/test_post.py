@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from alone import build, complaints, opened
 
-from dagflow.completion import Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import InvalidField, InvalidOutput
+from dagflow.exchange import Usage
 from dagflow.record import Record
 from dagflow.stages.post import Post
 

@@ -7,8 +7,9 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagflow.completion import Chunk, Completion, Usage
+from dagflow.completion import Completion
 from dagflow.errors import StreamCut
+from dagflow.exchange import Chunk, Usage
 from dagflow.store.payload import pack, unpack
 
 PLAIN = st.recursive(

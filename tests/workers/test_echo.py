@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from alone import Clock, build, complaints, opened
 
-from dagflow.completion import Chunk, Completion, Request, Usage
+from dagflow.completion import Completion
 from dagflow.errors import WorkerError
+from dagflow.exchange import Chunk, Request, Usage
 from dagflow.workers import echo as echo_module
 from dagflow.workers.echo import Echo
 

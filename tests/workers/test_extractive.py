@@ -7,7 +7,8 @@ import time
 import pytest
 from alone import build, complaints, opened
 
-from dagflow.completion import Completion, Request, Usage
+from dagflow.completion import Completion
+from dagflow.exchange import Request, Usage
 from dagflow.workers.extractive import NO_ANSWER, Extractive
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from dagflow.testing.conformance.trial import SampleOwner
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from dagflow.completion import Chunk, Request
+    from dagflow.exchange import Chunk, Request
     from dagflow.testing.conformance.trial import Trial
 
 TAKE: Final = 20  # records of a source that are looked at, where its end does not matter

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.completion import Completion, Request, Usage
+from dagflow.completion import Completion
+from dagflow.exchange import Request, Usage
 from dagflow.record import Record
 from dagflow.testing.local import kind_of
 

@@ -8,8 +8,9 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
 from dagflow.errors import RecordError, WorkerError, describe
+from dagflow.exchange import Chunk
 from dagflow.testing.conformance.calls import attempt, call, check_cancelled
 from dagflow.testing.conformance.rule import Breach, demand, rule
 from dagflow.testing.conformance.upkeep import (

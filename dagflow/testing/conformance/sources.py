@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
 from dagflow.errors import PluginBug, describe
+from dagflow.exchange import Chunk
 from dagflow.record import Outcome, Record, UnreadableInput
 from dagflow.testing.conformance.calls import TAKE, attempt, check_cancelled, closing, first_records
 from dagflow.testing.conformance.rule import Breach, demand, rule

@@ -7,7 +7,8 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.completion import Chunk, Completion
+from dagflow.completion import Completion
+from dagflow.exchange import Chunk
 from dagflow.testing.conformance.calls import attempt, call, check_cancelled, closing, parts_of
 from dagflow.testing.conformance.rule import Breach, demand, rule
 from dagflow.testing.conformance.upkeep import check_errors, check_kept, check_reads, check_values, odd_records

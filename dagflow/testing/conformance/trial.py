@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
 
-    from dagflow.completion import Request
+    from dagflow.exchange import Request
     from dagflow.plugin import Context
     from dagflow.record import Outcome
 

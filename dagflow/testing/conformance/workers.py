@@ -7,8 +7,9 @@ import copy
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.completion import Chunk, Completion, Request, Usage
+from dagflow.completion import Completion
 from dagflow.errors import WorkerError, describe
+from dagflow.exchange import Chunk, Request, Usage
 from dagflow.testing.conformance.calls import attempt, check_cancelled, chunks_of, closing
 from dagflow.testing.conformance.rule import Breach, demand, rule
 from dagflow.testing.conformance.sample import sample_value
