@@ -26,9 +26,11 @@ from dagflow.units import (
     DURATION_PATTERN,
     RATE_PATTERN,
     SIZE_PATTERN,
+    parse_allowance,
     parse_duration,
     parse_rate,
     parse_size,
+    render_allowance,
     render_duration,
     render_rate,
     render_size,
@@ -102,6 +104,27 @@ Size = Annotated[int, _unit("bad_size", parse_size), PlainSerializer(render_size
 
 Rate = Annotated[float, _unit("bad_rate", parse_rate), PlainSerializer(render_rate), _schema(RATE_PATTERN, "100/s")]
 """A number a second, written as `60/min` or `100/s`."""
+
+
+def _parse_tokens(text: str) -> tuple[int, float]:
+    return parse_allowance(text, "tokens")
+
+
+Allowance = Annotated[
+    tuple[int, float],
+    _unit("bad_allowance", parse_allowance),
+    PlainSerializer(render_allowance),
+    _schema(RATE_PATTERN, "60/min"),
+]
+"""A number and the time that it is for, in seconds, written as `60/min`."""
+
+TokenAllowance = Annotated[
+    tuple[int, float],
+    _unit("bad_allowance", _parse_tokens),
+    PlainSerializer(render_allowance),
+    _schema(RATE_PATTERN, "200k tokens/min"),
+]
+"""The same of tokens, written as `200k tokens/min`."""
 
 FilePath = Annotated[Path, AfterValidator(_resolve), InFile()]
 """A path, relative to the pipeline file; `-` stays as it is."""

@@ -241,6 +241,10 @@ class ModelWorker(Plugin, ABC):
         """
         raise WorkerError("refused", f"worker `{self.context.name}` makes no embeddings")
 
+    def load_hint(self) -> int | None:
+        """Say how many calls the server has, those of others included, as last heard; None if nothing is known."""
+        return None
+
     async def probe(self) -> str:
         """Try whether the worker can answer, as cheaply as it can be known; `dagflow validate --probe` asks.
 

@@ -89,3 +89,22 @@ def render_rate(per_second: float) -> str:
         if math.isclose(count, round(count), rel_tol=1e-9) and count >= 1:
             return f"{round(count)}/{unit}"
     return f"{per_second:g}/s"
+
+
+def parse_allowance(text: str, what: str | None = None) -> tuple[int, float]:
+    """Read `60/min` or `200k tokens/min` as a whole number above 0 and the time for it, in seconds.
+
+    `what` is the noun that may stand in it, such as `tokens`.
+    """
+    match = re.fullmatch(RATE_PATTERN, text.strip())
+    amount = 0.0 if match is None else float(match[1]) * _MULTIPLES[match[2]]
+    if match is None or (match[3] and match[3] != what) or amount < 1 or amount != int(amount):
+        example = f"200k {what}/min" if what else "60/min"
+        raise ValueError(f'expected a whole number for a time, such as "{example}" or "5/s"')
+    return int(amount), _PERIODS[match[4]]
+
+
+def render_allowance(allowance: tuple[int, float]) -> str:
+    """Write a number for a time, such as `60/min`."""
+    amount, period_s = allowance
+    return f"{amount}/{next(unit for unit, length_s in _PERIODS.items() if length_s == period_s)}"

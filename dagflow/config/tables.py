@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from dagflow.config.worker_tables import GuardKeys
 from dagflow.expressions import Expression
 from dagflow.options import Duration, FilePath, Options, Size
 
@@ -67,20 +68,24 @@ class RetryTable(Options):
     max_backoff: Duration = Field(5.0, description="the longest wait before any attempt")
 
 
-class WorkerTable(Options):
-    """What the engine knows of `[workers.NAME]`."""
+class PluginTable(Options):
+    """What the engine knows of every named table."""
 
     type: str = Field(description="the plugin")
 
 
-class _Forwarding(WorkerTable):
+class WorkerTable(PluginTable, GuardKeys):
+    """What the engine knows of `[workers.NAME]`."""
+
+
+class _Forwarding(PluginTable):
     fan_out: Literal["all", "first"] = Field(
         "all", description="whether a record takes every edge whose condition holds, or the first"
     )
     unmatched: Literal["fail", "filter"] = Field("fail", description="how a record ends that no edge takes")
 
 
-class _Working(WorkerTable):
+class _Working(PluginTable):
     concurrency: _Count | None = Field(None, description="how many records are worked on at a time")
     timeout: _Wait | None = Field(None, description="how long one attempt may take")
     retry: RetryTable = Field(RetryTable(), description="how often a record is tried")
@@ -136,7 +141,7 @@ class LoggingTable(Options):
 
 TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "dead_letters", "logging")
 
-NAMED_TABLES: Final[dict[str, type[WorkerTable]]] = {
+NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
     "source": SourceTable,
     "stage": StageTable,
     "sink": SinkTable,
@@ -161,6 +166,7 @@ def belongs_to(key: str) -> str | None:
         ("the `retry` table of a stage or sink", RetryTable),
         ("a stage or sink", _Working),
         ("a source or stage", _Forwarding),
+        ("a worker", WorkerTable),
         ("`[logging]`", LoggingTable),
     ]
     for home, model in homes:

@@ -47,6 +47,7 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
             name: {"ended": runner.ended, "progress": runner.progress}
             for name, runner in reversed(wiring.sources.items())
         },
+        "workers": {name: {"type": worker.type, **worker.as_dict()} for name, worker in wiring.workers.items()},
         "errors": wiring.faults.as_list(),
         "unfinished": wiring.unfinished.as_list(),
         **({"dead_letters": wiring.letters.as_dict()} if wiring.letters is not None else {}),

@@ -19,6 +19,7 @@ from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
+from dagflow.inference.guarded import GuardedWorker
 from dagflow.plugin import ChannelLinks, Context
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Metrics
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from dagflow.channel.channel import Channel
     from dagflow.engine.letters import Letters
     from dagflow.errors import RecordError
-    from dagflow.graph.plan import EdgePlan, NodePlan, Plan
-    from dagflow.plugin import ModelWorker, Plugin, Source
+    from dagflow.graph.plan import EdgePlan, NodePlan, Plan, WorkerPlan
+    from dagflow.plugin import Plugin, Source
     from dagflow.record import Record, Ticket
     from dagflow.redaction import Redactor
 
@@ -42,6 +43,7 @@ class Wiring:
 
     Attributes:
         plugins: workers and nodes, each with its context, in the order of opening.
+        workers: the workers behind their guards, by name; pools after their members.
         opened: of how many of these `open` was called.
         channels: by the name of their edge.
         shadows: the books of best-effort edges, by the name of the edge.
@@ -61,6 +63,7 @@ class Wiring:
     plugins: list[tuple[Plugin, Context]] = field(default_factory=list)
     opened: int = 0
     metrics: dict[str, Metrics] = field(default_factory=dict)
+    workers: dict[str, GuardedWorker] = field(default_factory=dict)
 
     @property
     def joins(self) -> list[Join]:
@@ -94,18 +97,24 @@ class Wirer:
         self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters)
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
         self._places: dict[str, Place] = {}
-        self._workers: dict[str, ModelWorker] = {}
+        self._workers = self._wiring.workers
 
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""
         for worker in self._plan.workers.values():
-            plugin = self._workers[worker.name] = _built(worker.name, partial(worker.cls, worker.options))
-            self._wiring.plugins.append((plugin, self._context(worker.name)))
+            self._wire_worker(worker)
         for edge in self._plan.edges:
             self._wiring.channels[edge.name] = self._build_channel(edge)
         for node in reversed(self._plan.nodes.values()):
             self._wire_node(node)
         return self._wiring
+
+    def _wire_worker(self, worker: WorkerPlan) -> None:
+        """Build a worker and its guards; its members, if it is a pool, stand before it in the plan."""
+        plugin = _built(worker.name, partial(worker.cls, worker.options))
+        context = self._context(worker.name, worker)
+        self._wiring.plugins.append((plugin, context))
+        self._workers[worker.name] = GuardedWorker(worker, plugin, context.workers, self._clock, context.logger)
 
     def _wire_node(self, node: NodePlan) -> None:
         wiring = self._wiring
@@ -186,16 +195,17 @@ class Wirer:
         links = ChannelLinks(partial(self._on_lost, edge), self._clock, bells.shared, bells.lanes)
         return self._plan.transports.get(edge.via, Memory)().build_channel(edge, links)
 
-    def _context(self, name: str, node: NodePlan | None = None) -> Context:
+    def _context(self, name: str, plan: NodePlan | WorkerPlan) -> Context:
         metrics = self._wiring.metrics[name] = Metrics()
         return Context(
             name=name,
             logger=self._log.bind(node=name),
             clock=self._clock,
             metrics=metrics,
-            workers={worker: self._workers[worker] for worker in node.workers} if node else {},
-            live=node is not None and node.live,
+            workers={worker: self._workers[worker] for worker in plan.workers},
+            live=getattr(plan, "live", False),
             resumes=self._resumes,
+            timeout_s=getattr(plan, "timeout_s", None),
         )
 
     def _cancel(self, ticket: Ticket) -> None:

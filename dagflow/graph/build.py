@@ -13,6 +13,7 @@ from dagflow.graph.edges import build_edges
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
 from dagflow.graph.plan import DeadLettersPlan, LoggingPlan, Plan
+from dagflow.graph.workers import members_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         path=document.path,
         nodes={node: draft.nodes[node] for node in forward_order(draft.kinds, links) or ()},
         edges=tuple(draft.edges.values()),
-        workers=draft.workers,
+        workers=members_first(draft.workers),
         transports=draft.transports,
         logging=LoggingPlan(logging.level, logging.format),
         dead_letters=_dead_letters(draft),

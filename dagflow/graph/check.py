@@ -12,6 +12,7 @@ from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import ERROR_PORT, edge_key
 from dagflow.graph.gathering import check_gathering
 from dagflow.graph.order import find_cycles, forward_order, reachable
+from dagflow.graph.workers import check_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
     yield from _check_duplicates(draft)
     cyclic = yield from _check_cycles(draft)
     yield from check_gathering(draft)
+    yield from check_workers(draft)
     if draft.edges and not draft.edges_lost:
         yield from _check_ways_in(draft, cyclic)
         yield from _check_ways_out(draft, cyclic)

@@ -78,8 +78,10 @@ class _Builder:
     def add_worker(self, name: str, table: dict[str, Any]) -> None:
         key = ("workers", name)
         parts = self._parts("worker", name, table, key)
-        if parts is not None and self._workers(parts.options, key) is not None:
-            self._draft.workers[name] = WorkerPlan(name, parts.table.type, parts.cls, parts.options)
+        workers = None if parts is None else self._workers(parts.options, key)
+        if workers is not None:
+            plan = WorkerPlan(name, parts.table.type, parts.cls, parts.options, parts.table, workers)
+            self._draft.workers[name] = plan
 
     def _parts(self, kind: str, name: str, values: dict[str, Any], key: Key) -> _Parts | None:
         mine = engine_keys(kind)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from dagflow.config.worker_tables import GuardKeys
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -31,6 +33,9 @@ FanOut = Literal["all", "first"]
 Unmatched = Literal["fail", "filter"]
 Affinity = Literal["session"]
 OnMissing = Literal["fail", "partial"]
+
+
+_UNGUARDED: Final = GuardKeys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +126,19 @@ class EdgePlan:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """One model worker."""
+    """One model worker.
+
+    Attributes:
+        guards: what bounds, counts and prices its calls.
+        workers: the workers that its options name, where it is a pool.
+    """
 
     name: str
     type: str
     cls: type[ModelWorker]
     options: BaseModel
+    guards: GuardKeys = _UNGUARDED
+    workers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,9 @@ class Inference(Stage):
             session=record.session,
             deadline=record.deadline,
             metadata={"id": record.id, "node": self.context.name},
+            priority=record.priority,
+            timeout_s=self.context.timeout_s,
+            record=record,
         )
 
     def _count(self, usage: Usage | None) -> None:

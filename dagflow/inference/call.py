@@ -1,0 +1,110 @@
+"""Call: one call of a worker, as its guards see it. It never calls anybody itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dagflow.chat import text_of
+from dagflow.errors import WorkerError
+
+if TYPE_CHECKING:
+    from dagflow.exchange import Request, Usage
+
+CANCELLED: Final = "cancelled"
+"""What `Call.error` says of a call that nobody wanted any more."""
+
+TIMEOUT: Final = "timeout"
+"""What it says of one that took too long, for the worker's timeouts or for whoever asked."""
+
+_MOSTLY: Final = 0.5  # the share of the time that the worker had, beyond which a caller's timeout is its fault
+_CHARACTERS_A_TOKEN: Final = 4  # of English text, with the tokenizers of today; enough for a reservation
+_TIMER_SLACK: Final = 0.95  # the caller's timer began a little before the call
+
+
+class Call:
+    """One call, from being asked for until its end; times are points on the pipeline's clock, in seconds.
+
+    Attributes:
+        request: what is asked; None for embeddings.
+        texts: what is to be embedded.
+        arrived_s: when somebody asked.
+        started_s: when the worker was asked; None before.
+        first_s: when its first chunk came; None before, and for answers that come whole.
+        ended_s: when it was over.
+        usage: the tokens, where the worker told.
+        error: the class of what went wrong: a kind of `WorkerError`, `bug`, or `cancelled`; None if nothing did.
+        retry_after: the wait that the server asked for, in seconds.
+    """
+
+    __slots__ = (
+        "_estimate",
+        "arrived_s",
+        "ended_s",
+        "error",
+        "first_s",
+        "request",
+        "retry_after",
+        "started_s",
+        "texts",
+        "usage",
+    )
+
+    def __init__(self, request: Request | None, arrived_s: float, texts: Any = ()) -> None:
+        self.request = request
+        self.texts = texts
+        self.arrived_s = arrived_s
+        self.started_s: float | None = None
+        self.first_s: float | None = None
+        self.ended_s = 0.0
+        self.usage: Usage | None = None
+        self.error: str | None = None
+        self.retry_after: float | None = None
+        self._estimate: tuple[int, int | None] | None = None
+
+    @property
+    def priority(self) -> float:
+        """That of the record; embeddings have none."""
+        return self.request.priority if self.request is not None else 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the worker is to blame for how it ended."""
+        return self.error is not None and self.error != CANCELLED
+
+    @property
+    def estimate(self) -> tuple[int, int | None]:
+        """About how many tokens its input has, and how many its output may have; None where nothing bounds it."""
+        if self._estimate is None:
+            self._estimate = _estimated(self.request, self.texts)
+        return self._estimate
+
+    def fail(self, error: BaseException, now_s: float) -> None:
+        """Note what ended the call.
+
+        A cancellation counts as a timeout where the caller's own timeout has passed and the worker had
+        most of that time: a worker that hangs must not look well because others lost patience first.
+        """
+        if isinstance(error, WorkerError):
+            self.error, self.retry_after = error.kind, error.retry_after
+        elif isinstance(error, Exception) and not isinstance(error, GeneratorExit):
+            self.error = "bug"
+        else:
+            self.error = TIMEOUT if self._outlasted(now_s) else CANCELLED
+
+    def _outlasted(self, now_s: float) -> bool:
+        limit_s = self.request.timeout_s if self.request is not None else None
+        if limit_s is None or self.started_s is None or self.first_s is not None:
+            return False
+        return now_s - self.arrived_s >= limit_s * _TIMER_SLACK and now_s - self.started_s >= limit_s * _MOSTLY
+
+
+def _estimated(request: Request | None, texts: Any) -> tuple[int, int | None]:
+    if request is None:
+        return sum(map(len, texts)) // _CHARACTERS_A_TOKEN + 1, 0
+    if request.prompt is not None:
+        length = len(request.prompt)
+    else:
+        length = sum(len(text_of(message)) for message in request.messages or ())
+    parameters = request.parameters
+    most = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+    return length // _CHARACTERS_A_TOKEN + 1, most if isinstance(most, int) and most > 0 else None

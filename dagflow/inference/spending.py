@@ -1,0 +1,100 @@
+"""Prices and Budget: what calls cost, and what may be spent.
+
+Prices are for a million tokens. A budget reserves what a call may cost at most when it is made, as far as that
+can be told, so that many calls at a time do not overspend together, and settles it with what it did cost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from dagflow.errors import WorkerError
+from dagflow.inference.gate import Guard
+
+if TYPE_CHECKING:
+    from dagflow.config.worker_tables import BudgetTable, PricesTable
+    from dagflow.exchange import Usage
+    from dagflow.inference.call import Call
+
+_MILLION: Final = 1_000_000
+_GUESS: Final = 256  # tokens of an answer that nothing bounds
+
+
+class Prices:
+    """What tokens cost."""
+
+    def __init__(self, table: PricesTable) -> None:
+        self._input = table.input / _MILLION
+        self._output = table.output / _MILLION
+        self._cached = self._input if table.cached is None else table.cached / _MILLION
+
+    def charge(self, usage: Usage) -> Usage:
+        """Give the usage with its cost; one that has a cost keeps it."""
+        if usage.cost is not None:
+            return usage
+        return replace(usage, cost=self.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens))
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """Give the cost of some tokens; the cached ones are among those of the input."""
+        plain = input_tokens - cached_tokens
+        return plain * self._input + cached_tokens * self._cached + output_tokens * self._output
+
+
+class Budget(Guard):
+    """Says when a sum is nearly spent, and refuses calls once it is."""
+
+    name = "budget"
+
+    def __init__(self, worker: str, table: BudgetTable, prices: Prices | None, log: Any) -> None:
+        self._worker = worker
+        self._table = table
+        self._prices = prices
+        self._log = log
+        self._reserved: dict[Call, float] = {}
+        self._held = 0.0
+        self._began_s: float | None = None
+        self._warned = False
+        self.spent = 0.0
+
+    def wait_s(self, call: Call, now_s: float) -> float:
+        self._begin_anew(now_s)
+        most = self._table.reject
+        if most is not None and self.spent + self._held >= most:
+            if self.spent < most:
+                return math.inf  # whether the rest will be spent is known when a call under way has ended
+            text = f"the budget of worker `{self._worker}` is spent: {self.spent:.6g} of {most:g}"
+            raise WorkerError("refused", text)
+        return 0.0
+
+    def take(self, call: Call, now_s: float) -> None:
+        if self._prices is not None and self._table.reject is not None:
+            of_input, of_output = call.estimate
+            cost = self._prices.cost(of_input, _GUESS if of_output is None else of_output)
+            self._reserved[call] = cost
+            self._held += cost
+
+    def settle(self, call: Call, now_s: float) -> None:
+        self._held -= self._reserved.pop(call, 0.0)
+        if not self._reserved:
+            self._held = 0.0  # whatever rounding has left
+        self._begin_anew(now_s)
+        if call.usage is not None and call.usage.cost:
+            self.spent += call.usage.cost
+            if self._table.warn is not None and not self._warned and self.spent >= self._table.warn:
+                self._warned = True
+                self._log.warning("budget is nearly spent", spent=self.spent, warn=self._table.warn)
+
+    def state(self, now_s: float) -> dict[str, Any]:
+        self._begin_anew(now_s)
+        return {"spent": self.spent, "warn": self._table.warn, "reject": self._table.reject}
+
+    def _begin_anew(self, now_s: float) -> None:
+        per_s = self._table.per
+        if self._began_s is None:
+            self._began_s = now_s
+        elif per_s is not None and now_s - self._began_s >= per_s:
+            self._began_s += (now_s - self._began_s) // per_s * per_s
+            self.spent, self._warned = 0.0, False

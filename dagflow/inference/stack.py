@@ -1,0 +1,37 @@
+"""Stack: the guards of one worker, in the order in which they are asked.
+
+What may refuse a call comes before what may make it wait, so that none waits in vain; the number of calls at a
+time comes last, since it is the one that changes with every call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagflow.inference.breaker import Breaker
+from dagflow.inference.concurrency import Adaptive, Concurrency
+from dagflow.inference.limits import Limits
+from dagflow.inference.pause import Pause
+from dagflow.inference.spending import Budget, Prices
+
+if TYPE_CHECKING:
+    from dagflow.config.worker_tables import GuardKeys
+    from dagflow.inference.gate import Guard
+
+
+def build_guards(worker: str, table: GuardKeys, remote: bool, log: Any) -> tuple[Prices | None, list[Guard]]:
+    """Build what a worker's table asks for: its prices, and its guards."""
+    prices = Prices(table.prices) if table.prices is not None else None
+    guards: list[Guard] = []
+    if table.budget is not None:
+        guards.append(Budget(worker, table.budget, prices, log))
+    if table.breaker is not None:
+        guards.append(Breaker(worker, table.breaker))
+    if remote:
+        guards.append(Pause())
+    guards += map(Limits, table.limits)
+    if table.adaptive is not None:
+        guards.append(Adaptive(table.adaptive, table.max_in_flight))
+    elif table.max_in_flight is not None:
+        guards.append(Concurrency(table.max_in_flight))
+    return prices, guards
