@@ -292,7 +292,10 @@ class WorkerError(RecordError):
 
     `kind` is one of `timeout`, `unavailable`, `overloaded` (retryable unless told otherwise),
     `refused`, `context_window`, `content_policy`, `protocol` (not retryable unless told otherwise).
+    `worker` is its name in the file, which is set where the call was made, and then said in the message.
     """
+
+    worker: str | None = None
 
     KINDS: ClassVar[dict[str, bool]] = {
         "timeout": True,
@@ -314,6 +317,10 @@ class WorkerError(RecordError):
         self.retryable = self.KINDS[kind] if retryable is None else retryable
         self.retry_after = retry_after
         super().__init__(message)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.worker is None or f"`{self.worker}`" in text else f"worker `{self.worker}`: {text}"
 
 
 class FlowSignal(Exception):

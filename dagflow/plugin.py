@@ -239,7 +239,17 @@ class ModelWorker(Plugin, ABC):
         Raises:
             WorkerError: kind `refused` where the worker has no embeddings.
         """
-        raise WorkerError("refused", f"worker `{self.context.name}` makes no embeddings")
+        raise WorkerError("refused", "it makes no embeddings; ask a worker that does")
+
+    def wait_s(self, request: Request | None) -> float:
+        """Say how long a call would have to wait inside this worker if it came now, in seconds; infinity for some end.
+
+        For workers that pass calls on to others; `request` is None for embeddings.
+
+        Raises:
+            WorkerError: it would be refused.
+        """
+        return 0.0
 
     def load_hint(self) -> int | None:
         """Say how many calls the server has, those of others included, as last heard; None if nothing is known."""

@@ -78,7 +78,7 @@ def test_a_whole_file_becomes_a_plan() -> None:
         60.0,
     )
     assert plan.logging == LoggingPlan("debug", "json")
-    assert list(plan.workers) == ["main", "spare", "deep"]
+    assert list(plan.workers) == ["deep", "main", "spare"]
     assert plan.transports == {"memory": toys.Memory}
     assert plan.edges == (
         EdgePlan("late", "answers", capacity=8, max_bytes=1024, max_wait_s=2.0),

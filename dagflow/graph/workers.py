@@ -25,9 +25,17 @@ def check_workers(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def members_first(workers: Mapping[str, WorkerPlan]) -> dict[str, WorkerPlan]:
-    """Sort workers so that each stands after those that it asks; they form no cycle."""
-    links = [(member, name) for name, worker in workers.items() for member in worker.workers]
-    return {name: workers[name] for name in forward_order(workers, links) or ()}
+    """Sort workers so that each stands after those that it asks, else as in the file; they form no cycle."""
+    ordered: dict[str, WorkerPlan] = {}
+
+    def add(name: str) -> None:
+        for member in workers[name].workers:
+            add(member)
+        ordered.setdefault(name, workers[name])
+
+    for name in workers:
+        add(name)
+    return ordered
 
 
 def _check_cycles(workers: Mapping[str, WorkerPlan]) -> Iterator[Diagnostic]:

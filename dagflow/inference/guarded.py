@@ -75,13 +75,9 @@ class GuardedWorker(ModelWorker):
         """How many calls it has, or its server has, as far as that tells."""
         return max(self.tally.busy + self._gate.waiting, self.plugin.load_hint() or 0)
 
-    def wait_s(self, request: Request) -> float:
-        """Say how long a call would have to wait if it came now, in seconds; infinity for some end.
-
-        Raises:
-            WorkerError: it would be refused.
-        """
-        return self._gate.look(Call(request, self._clock()))
+    def wait_s(self, request: Request | None) -> float:
+        own_s = self._gate.look(Call(request, self._clock()))
+        return max(own_s, self.plugin.wait_s(request)) if self.members else own_s
 
     def keys_of(self, record: Any) -> tuple[Hashable, ...]:
         """Give the keys of its limits on a record, and those of its members: whose calls may not be shared."""
@@ -105,7 +101,7 @@ class GuardedWorker(ModelWorker):
             completion = await self._within_total(self.plugin.infer(request))
             completion.usage = call.usage = self._charged(completion.usage)
         except BaseException as error:
-            call.fail(error, self._clock())
+            self._fail(call, error)
             raise
         finally:
             self._leave(call)
@@ -129,7 +125,7 @@ class GuardedWorker(ModelWorker):
             if not finished:
                 raise WorkerError("protocol", f"the stream of worker `{self.name}` ended without a finish reason")
         except BaseException as error:
-            call.fail(error, self._clock())
+            self._fail(call, error)
             raise
         finally:
             if watch is not None:
@@ -148,7 +144,7 @@ class GuardedWorker(ModelWorker):
                 vectors = Embeddings(vectors)
             vectors.usage = call.usage = self._charged(vectors.usage)
         except BaseException as error:
-            call.fail(error, self._clock())
+            self._fail(call, error)
             raise
         finally:
             self._leave(call)
@@ -171,6 +167,11 @@ class GuardedWorker(ModelWorker):
             raise
         self.tally.begin()
         return call
+
+    def _fail(self, call: Call, error: BaseException) -> None:
+        call.fail(error, self._clock())
+        if isinstance(error, WorkerError) and error.worker is None:
+            error.worker = self.name
 
     def _leave(self, call: Call) -> None:
         call.ended_s = self._clock()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MILLION: Final = 1_000_000
 _GUESS: Final = 256  # tokens of an answer that nothing bounds
+_NEARLY: Final = 1 - 1e-9  # sums of many small costs are a little off
 
 
 class Prices:
@@ -62,8 +63,8 @@ class Budget(Guard):
     def wait_s(self, call: Call, now_s: float) -> float:
         self._begin_anew(now_s)
         most = self._table.reject
-        if most is not None and self.spent + self._held >= most:
-            if self.spent < most:
+        if most is not None and self.spent + self._held >= most * _NEARLY:
+            if self.spent < most * _NEARLY:
                 return math.inf  # whether the rest will be spent is known when a call under way has ended
             text = f"the budget of worker `{self._worker}` is spent: {self.spent:.6g} of {most:g}"
             raise WorkerError("refused", text)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dagflow.chat import is_message
 from dagflow.completion import Completion
-from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut, WorkerError
+from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut
 from dagflow.exchange import Request
 from dagflow.options import FieldName, Options, WorkerName
 from dagflow.plugin import Stage
@@ -86,9 +86,7 @@ class Inference(Stage):
 
     async def _first(self, stream: AsyncIterator[Chunk]) -> Chunk:
         started = self.context.clock()
-        chunk = await anext(stream, None)
-        if chunk is None:
-            raise WorkerError("protocol", "the stream ended before its first chunk")
+        chunk = await anext(stream)
         self._first_chunk.observe(round((self.context.clock() - started) * 1e9))
         return chunk
 

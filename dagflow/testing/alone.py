@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from dagflow.graph.plan import WorkerPlan
+from dagflow.inference.guarded import GuardedWorker
 from dagflow.plugin import Context
 from dagflow.telemetry.instruments import Metrics
 
@@ -44,8 +46,15 @@ def build_context(
     live: bool = False,
     logger: Any = SILENT,
 ) -> Context:
-    """Build the context that a plugin is opened with."""
-    return Context(name, logger, clock, Metrics(), workers or {}, live)
+    """Build the context that a plugin is opened with; its workers stand behind guards, as in a pipeline."""
+    guarded = {name: _guarded(name, worker, clock, logger) for name, worker in (workers or {}).items()}
+    return Context(name, logger, clock, Metrics(), guarded, live)
+
+
+def _guarded(name: str, worker: ModelWorker, clock: Callable[[], float], logger: Any) -> GuardedWorker:
+    if isinstance(worker, GuardedWorker):
+        return worker
+    return GuardedWorker(WorkerPlan(name, "", type(worker), worker.options), worker, {}, clock, logger)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dagflow.completion import Completion
@@ -69,7 +69,7 @@ class ScriptedWorker(ModelWorker):
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Give the next answer word by word."""
-        self.requests.append(request)
+        self.requests.append(replace(request, record=None))  # records are not to be kept
         answer = self._next(request)
         await asyncio.sleep(answer.delay_s)
         if answer.error is not None:

@@ -198,3 +198,15 @@ def test_runs_priorities(tmp_path):
     assert report["outcomes"]["delivered"] == len(lines)
     assert lines.count("2") == 51
     assert lines[1:51] == ["2"] * 50
+
+
+def test_runs_pool(tmp_path):
+    """All is delivered: what the flaky member fails goes to the spare, and its breaker opens."""
+    report, lines = run("pipelines/pool.toml", tmp_path)
+    assert outcomes(report) == {"delivered": 200}
+    workers = report["workers"]
+    assert workers["spare"]["calls"] == workers["flaky"]["errors"]["unavailable"] > 0
+    assert workers["flaky"]["breaker"]["opened"] > 0
+    assert workers["spare"]["cost"] > 0
+    assert sum(workers[name]["answered"] for name in ("steady", "quick", "flaky", "spare")) == len(lines) == 200
+    assert {line.rsplit("(")[-1] for line in lines} >= {"steady)", "quick)", "spare)"}

@@ -182,7 +182,7 @@ async def test_an_error_before_the_first_chunk_is_raised() -> None:
 async def test_an_empty_stream_is_an_error_before_the_first_chunk() -> None:
     """It is the worker's."""
     async with inference(Script(), live=True) as stage:
-        with pytest.raises(WorkerError, match="ended before its first chunk"):
+        with pytest.raises(WorkerError, match="ended without a finish reason"):
             await anext(stage.process(Record({"prompt": "p"})))
 
 

@@ -36,6 +36,7 @@ NEEDS = {
     "stage set": {"options": {"fields": {"length": "input | length"}}},
     "stage sleep": {"options": {"delay": "1ms"}},
     "stage template": {"options": {"template": "Answer: {{ input }}"}},
+    "worker pool": {"options": {"members": ["one", {"worker": "two", "weight": 2}]}},
     "sink jsonl": {"options": {"path": "out.jsonl"}, "arrived": lines_of("out.jsonl")},
 }
 
