@@ -150,10 +150,12 @@ class Stage(Node, ABC):
 
     Attributes:
         default_concurrency: `concurrency` where the file does not say.
+        default_retry_budget: `retry.budget` where the file does not say; None for retries without a bound.
         passes_live: whether `process` takes a live completion and leaves it live.
     """
 
     default_concurrency: ClassVar[int] = 1
+    default_retry_budget: ClassVar[float | None] = None
     passes_live: ClassVar[bool] = False
 
     @abstractmethod

@@ -297,6 +297,17 @@ def test_retry_max_backoff():
     assert 0.1 < longest_wait_s('backoff = "100ms", max_backoff = "150ms"', 8) <= 0.15
 
 
+def test_retry_budget():
+    """With none, only the retries that are always allowed are made: 100 are saved up at the start."""
+    failing = FAIL + 'retry = {{ attempts = 3, backoff = "0s", max_backoff = "0s"{} }}\n'
+    many = {"stage": failing.format(", budget = 0")}
+    report = run(text(**many).replace("count = 20", "count = 400"))
+    assert 100 <= report["nodes"]["work"]["retried"] < 800
+    assert report["nodes"]["work"]["not_retried"] > 0
+    report = run(text(stage=failing.format("")).replace("count = 20", "count = 400"))
+    assert report["nodes"]["work"]["retried"] == 800
+
+
 def test_defaults_edge():
     """Edges that do not say otherwise have its values."""
     top = '[defaults.edge]\ncapacity = 3\nmax_bytes = "1KiB"\nwhen_full = "drop_oldest"\nmax_wait = "5s"'

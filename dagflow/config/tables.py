@@ -66,6 +66,11 @@ class RetryTable(Options):
     attempts: _Count = Field(1, description="how often a record is tried in all")
     backoff: Duration = Field(0.2, description="the longest wait before the second attempt; doubles each time")
     max_backoff: Duration = Field(5.0, description="the longest wait before any attempt")
+    budget: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="how much more may be asked for the sake of retries, as a share, beside 10 a second that are always"
+        " allowed; 0.1 for `inference`, and any number elsewhere, where it is not given",
+    )
 
 
 class PluginTable(Options):

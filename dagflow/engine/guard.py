@@ -14,6 +14,7 @@ import anyio
 from anyio import CancelScope
 
 from dagflow.engine.faults import as_record_error
+from dagflow.engine.retry_budget import RetryBudget
 from dagflow.errors import DeadlinePassed, FlowSignal, RecordError, StageTimeout
 
 if TYPE_CHECKING:
@@ -35,7 +36,16 @@ class TicketCancelled(FlowSignal):
 class Guard:
     """Makes the attempts for the records of one node."""
 
-    __slots__ = ("_clock", "_keeps_original", "_name", "_on_retry", "_retry", "_timeout_s", "_uses_original")
+    __slots__ = (
+        "_clock",
+        "_keeps_original",
+        "_name",
+        "_on_retry",
+        "_retry",
+        "_timeout_s",
+        "_uses_original",
+        "retry_budget",
+    )
 
     def __init__(
         self, node: NodePlan, clock: Callable[[], float], on_retry: Callable[[], None], keeps_letters: bool = False
@@ -48,6 +58,8 @@ class Guard:
         self._keeps_original = self._uses_original or keeps_letters
         self._clock = clock
         self._on_retry = on_retry
+        share = node.retry.budget
+        self.retry_budget = RetryBudget(share, clock) if share is not None and node.retry.attempts > 1 else None
 
     @property
     def is_needed(self) -> bool:
@@ -97,18 +109,23 @@ class Guard:
 
     async def _attempts(self, record: Record, call: Call) -> Any:
         attempt = 1
+        if self.retry_budget is not None:
+            self.retry_budget.earn()
         while True:
             # No name may hold the error that is raised: this frame is in its traceback, and each would
             # keep the other, with the record, until the next garbage collection.
             try:
                 return await self._attempt(record, call)
             except Exception as caught:
-                if attempt >= self._retry.attempts or not is_retryable(caught):
+                if attempt >= self._retry.attempts or not is_retryable(caught) or not self._may_retry():
                     raise as_record_error(caught, self._name, attempt)  # noqa: B904 (it has its cause)
                 pause_s = backoff_s(self._retry, attempt, caught)
             self._on_retry()
             await anyio.sleep(pause_s)
             attempt += 1
+
+    def _may_retry(self) -> bool:
+        return self.retry_budget is None or self.retry_budget.spend()
 
     async def _attempt(self, record: Record, call: Call) -> Any:
         work = record.copy() if self._keeps_original else record

@@ -81,6 +81,7 @@ def _node_row(runner: NodeRunner, metrics: Metrics) -> dict[str, Any]:
         "expired": runner.expired,
         "cancelled": runner.cancelled,
         "retried": runner.retried,
+        **({"not_retried": budget.denied} if (budget := runner.guard.retry_budget) is not None else {}),
         "busy": runner.busy,
         "p50_s": runner.latency.quantile_s(0.50),
         "p99_s": runner.latency.quantile_s(0.99),

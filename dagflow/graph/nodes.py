@@ -167,7 +167,12 @@ def _settings(parts: _Parts) -> dict[str, Any]:
         retry = table.retry
         given["concurrency"] = table.concurrency
         given["timeout_s"] = table.timeout
-        given["retry"] = RetryPlan(retry.attempts, retry.backoff, retry.max_backoff)
+        given["retry"] = RetryPlan(
+            retry.attempts,
+            retry.backoff,
+            retry.max_backoff,
+            getattr(parts.cls, "default_retry_budget", None) if retry.budget is None else retry.budget,
+        )
         given["on_error"] = table.on_error or "dead_letter"
         given["affinity"] = table.affinity
         given["join"] = _join(table)

@@ -40,11 +40,16 @@ _UNGUARDED: Final = GuardKeys()
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
-    """How often an attempt is made, and how long to wait in between (full jitter)."""
+    """How often an attempt is made, and how long to wait in between (full jitter).
+
+    Attributes:
+        budget: how much more may be asked for the sake of retries, as a share of what is asked; None for any.
+    """
 
     attempts: int = 1
     backoff_s: float = 0.2
     max_backoff_s: float = 5.0
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Inference(Stage):
     """
 
     default_concurrency = 8
+    default_retry_budget = 0.1
 
     class Options(Options):
         worker: WorkerName = Field(description="the table under `[workers]` that answers")
