@@ -54,17 +54,21 @@ class Adaptive(Concurrency):
         super().__init__(float(self._most))
         self._table = table
         self._ceiling: tuple[float, float] | None = None  # the mark, and when it was set
-        self._decreased_s = -math.inf
+        self._full_s = self._decreased_s = -math.inf  # when all of it was used last, and when it shrank last
         self._short_s = self._long_s = 0.0
         self._answers = 0
         self.decreases = 0
 
+    def take(self, call: Call, now_s: float) -> None:
+        super().take(call, now_s)
+        if self.busy >= int(self.limit):
+            self._full_s = now_s
+
     def settle(self, call: Call, now_s: float) -> None:
-        used_up = self.busy >= int(self.limit)
         super().settle(call, now_s)
         if call.error in ("overloaded", "timeout") or (call.error is None and self._is_slow(call)):
             self._decrease(call, now_s)
-        elif call.error is None and used_up:
+        elif call.error is None and self._full_s >= call.started_s:
             self._increase(now_s)
 
     def state(self, now_s: float) -> dict[str, Any]:
