@@ -65,6 +65,15 @@ class Completion:
         completion._stream = LiveStream()
         return completion
 
+    @classmethod
+    def of(cls, chunks: Iterable[Chunk]) -> Completion:
+        """Make a whole completion of all chunks of a stream."""
+        chunks = list(chunks)
+        completion = cls("".join([chunk.text for chunk in chunks]), None)
+        for chunk in chunks:
+            completion._take_on(chunk)
+        return completion
+
     @property
     def text(self) -> str:
         """The whole text; of a live completion, what has been fed so far."""
@@ -95,9 +104,14 @@ class Completion:
         assert stream is not None, "only a live completion can be fed"
         await stream.wait_for_room()
         stream.append(chunk)
+        self._take_on(chunk)
+
+    def _take_on(self, chunk: Chunk) -> None:
+        """Note what a chunk says beside its text."""
         self.model = chunk.model or self.model
         self.usage = chunk.usage or self.usage
         self.worker = chunk.worker or self.worker
+        self.shared = chunk.shared or self.shared
         self.finish_reason = chunk.finish_reason or self.finish_reason
         if chunk.reasoning:
             self.reasoning += chunk.reasoning
@@ -192,7 +206,8 @@ class Completion:
     def _as_chunk(self) -> Chunk:
         # A delta of a tool call says which one it belongs to.
         calls = tuple({"index": index, **call} for index, call in enumerate(self.tool_calls or ()))
-        return Chunk(self.text, self.finish_reason, self.usage, self.model, calls, self.reasoning, self.worker)
+        told = (self.finish_reason, self.usage, self.model, calls, self.reasoning, self.worker, self.shared)
+        return Chunk(self.text, *told)
 
     def __repr__(self) -> str:
         return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"

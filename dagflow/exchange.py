@@ -55,6 +55,7 @@ class Chunk(Struct, frozen=True):
         tool_calls: deltas in OpenAI's shape, each with the `index` of its call; their `arguments` are to be joined.
         reasoning: a piece of what the model says to itself before it answers.
         worker: the member that answers, where a pool chose one; set by the pool.
+        shared: `cache` or `flight`, where the answer is made for another record; set by the stage.
     """
 
     text: str = ""
@@ -64,6 +65,7 @@ class Chunk(Struct, frozen=True):
     tool_calls: tuple[dict[str, Any], ...] = ()
     reasoning: str = ""
     worker: str | None = None
+    shared: str | None = None
 
 
 @dataclass(slots=True)

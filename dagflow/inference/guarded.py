@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
@@ -78,6 +79,12 @@ class GuardedWorker(ModelWorker):
     def wait_s(self, request: Request | None) -> float:
         own_s = self._gate.look(Call(request, self._clock()))
         return max(own_s, self.plugin.wait_s(request)) if self.members else own_s
+
+    @cached_property
+    def identity(self) -> str:
+        """What makes its answers its own: its type, its options without secrets, and its members."""
+        options = self.plugin.options.model_dump_json(by_alias=True, warnings=False)
+        return repr((self.type, options, sorted((name, m.identity) for name, m in self.members.items())))
 
     def keys_of(self, record: Any) -> tuple[Hashable, ...]:
         """Give the keys of its limits on a record, and those of its members: whose calls may not be shared."""

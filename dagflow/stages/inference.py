@@ -15,18 +15,28 @@ from dagflow.chat import is_message
 from dagflow.completion import Completion
 from dagflow.errors import InvalidField, PluginBug, RecordError, StreamCut
 from dagflow.exchange import Request
-from dagflow.options import FieldName, Options, WorkerName
+from dagflow.inference.sharing import Sharing
+from dagflow.options import Duration, FieldName, FilePath, Options, WorkerName
 from dagflow.plugin import Stage
+from dagflow.store.answers import Answers, MemoryAnswers, StoredAnswers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dagflow.exchange import Chunk, Usage
+    from dagflow.exchange import Chunk
     from dagflow.plugin import Context
     from dagflow.record import Record
 
 
 T = TypeVar("T")
+
+
+class CacheOptions(Options):
+    """`cache` of stage `inference`."""
+
+    path: FilePath | None = Field(None, description="the database that keeps answers for later runs; else memory does")
+    ttl: Duration | None = Field(None, gt=0, description="how long an answer is good; for ever, if it is not given")
+    max_entries: int = Field(10_000, ge=1, description="how many answers are kept; the oldest go first")
 
 
 class Inference(Stage):
@@ -47,6 +57,10 @@ class Inference(Stage):
         stream: bool = Field(
             True, description="whether answers go on chunk by chunk, where all that follows can take them so"
         )
+        dedup: bool = Field(False, description="whether identical requests that are under way share one call")
+        cache: CacheOptions | None = Field(
+            None, description="keep complete answers for identical requests; `cache = {}` does so in memory"
+        )
         output: FieldName = Field("completion", description="the field that the answer is written to")
 
     def reads_any(self) -> list[set[str]]:
@@ -55,18 +69,34 @@ class Inference(Stage):
     def writes(self) -> set[str]:
         return {self.options.output}
 
+    _sharing: Sharing | None = None
+
     async def open(self, context: Context) -> None:
         await super().open(context)
-        self._worker = context.workers[self.options.worker]
+        self._worker = worker = context.workers[self.options.worker]
+        if self.options.dedup or self.options.cache is not None:
+            self._worker = self._sharing = Sharing(worker, await self._open_cache(), self.options.dedup)
         self._input_tokens = context.metrics.counter("input_tokens")
         self._output_tokens = context.metrics.counter("output_tokens")
         if context.live and self.options.stream and self.options.output == "completion":
             self._first_chunk = context.metrics.histogram("first_chunk")
             self.process = self._process_live  # type: ignore[method-assign]
 
+    async def close(self) -> None:
+        if self._sharing is not None:
+            await self._sharing.close()
+
+    async def _open_cache(self) -> Answers | None:
+        wanted = self.options.cache
+        if wanted is None or wanted.path is None:
+            return wanted and MemoryAnswers(wanted.max_entries, wanted.ttl)
+        answers = StoredAnswers(wanted.path, wanted.max_entries, wanted.ttl, self.context.logger)
+        await answers.open()
+        return answers
+
     async def process(self, record: Record) -> Record:
         completion = await self._worker.infer(self._request(record))
-        self._count(completion.usage)
+        self._count(completion)
         record[self.options.output] = completion
         return record
 
@@ -109,7 +139,7 @@ class Inference(Stage):
         completion.finish(StreamCut())
         if completion.error is not None:
             completion.error.node = self.context.name
-        self._count(completion.usage)
+        self._count(completion)
 
     def _request(self, record: Record) -> Request:
         prompt = _given(record, "prompt", str, "a text")
@@ -127,10 +157,12 @@ class Inference(Stage):
             record=record,
         )
 
-    def _count(self, usage: Usage | None) -> None:
-        if usage is not None:
-            self._input_tokens.add(usage.input_tokens)
-            self._output_tokens.add(usage.output_tokens)
+    def _count(self, completion: Completion) -> None:
+        if completion.shared is not None:
+            self.context.metrics.counter(f"from_{completion.shared}").add()
+        elif completion.usage is not None:
+            self._input_tokens.add(completion.usage.input_tokens)
+            self._output_tokens.add(completion.usage.output_tokens)
 
 
 def _chat(record: Record) -> list[dict[str, Any]]:

@@ -95,7 +95,12 @@ def reference(*starts):
 
 BUILT_IN = Registry()
 BUILT_IN_PACKAGE = "dagflow-engine"
-REFERENCES = {"source": ("12",), "stage": ("13", "14", "15"), "sink": ("16",), "worker": ("17", "34", "35", "36", "37")}
+REFERENCES = {
+    "source": ("12",),
+    "stage": ("13", "14", "15", "35"),
+    "sink": ("16",),
+    "worker": ("17", "34", "35", "36", "37"),
+}
 
 
 @pytest.mark.parametrize(
