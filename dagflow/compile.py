@@ -66,6 +66,11 @@ def compile_text(
     return build_plan(draft, document, diagnostics)
 
 
+def locate_findings(diagnostics: list[Diagnostic], path: Path, overrides: Sequence[str] = ()) -> list[Diagnostic]:
+    """Give places in a file that compiles to what was found out about it later."""
+    return _located(diagnostics, read_document(read_text(path), path, overrides, None))
+
+
 def _checked(draft: Draft, document: Document) -> list[Diagnostic]:
     flow = trace_fields(draft)
     wrong = [] if flow is None else check_fields(draft, flow)

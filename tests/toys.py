@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from dagflow.compile import compile_text
-from dagflow.errors import ConfigError
+from dagflow.errors import ConfigError, WorkerError
 from dagflow.expressions import Expression, Template
 from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
 from dagflow.plugin import ModelWorker, Sink, Source, Stage, Transport
@@ -220,7 +220,7 @@ class Remote(ModelWorker):
             return url
 
     async def infer(self, request: Any) -> Any:
-        raise NotImplementedError
+        raise WorkerError("unavailable", f"nobody listens at {self.options.url}")
 
 
 class Timed(Remote):

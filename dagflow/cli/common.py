@@ -35,8 +35,13 @@ class DiagnosticFormat(StrEnum):
     GITHUB = "github"
 
 
-def load_plan(path: Path, overrides: Sequence[str] = (), format: str = DiagnosticFormat.TEXT) -> Plan:
+def load_plan(
+    path: Path, overrides: Sequence[str] = (), format: str = DiagnosticFormat.TEXT, prints_warnings: bool = True
+) -> Plan:
     """Compile a file and print its diagnostics: as text to standard error, else to standard output.
+
+    Args:
+        prints_warnings: whether those of a valid file are printed; who prints more diagnostics prints them together.
 
     Raises:
         typer.BadParameter: an override is not KEY=VALUE.
@@ -56,7 +61,8 @@ def load_plan(path: Path, overrides: Sequence[str] = (), format: str = Diagnosti
     except ConfigError as error:
         print_diagnostics(error.diagnostics, format)
         raise typer.Exit(EXIT_INVALID) from None
-    print_diagnostics(plan.warnings, format)
+    if prints_warnings:
+        print_diagnostics(plan.warnings, format)
     return plan
 
 

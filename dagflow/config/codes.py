@@ -56,6 +56,7 @@ CODES: Final[dict[str, Code]] = {
     "unknown-type": _error("No installed package offers a plugin of this kind and type."),
     "ambiguous-type": _error("Two installed packages offer a plugin of this kind and type."),
     "broken-plugin": _error("A plugin is installed, but does not load or breaks its contract."),
+    "worker-does-not-answer": _error("With `--probe`: a worker could not be opened, or did not answer."),
     "worker-cycle": _error("A pool contains itself, or workers ask each other in a circle."),
     "budget-without-prices": _error("A worker has a `budget`, but nothing that it does has a price."),
     "unknown-worker": _error("An option names a worker that has no table."),

@@ -101,12 +101,17 @@ class Wirer:
 
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""
-        for worker in self._plan.workers.values():
-            self._wire_worker(worker)
+        self.wire_workers()
         for edge in self._plan.edges:
             self._wiring.channels[edge.name] = self._build_channel(edge)
         for node in reversed(self._plan.nodes.values()):
             self._wire_node(node)
+        return self._wiring
+
+    def wire_workers(self) -> Wiring:
+        """Build the workers alone, for whoever has no use for the rest."""
+        for worker in self._plan.workers.values():
+            self._wire_worker(worker)
         return self._wiring
 
     def _wire_worker(self, worker: WorkerPlan) -> None:

@@ -1,0 +1,61 @@
+"""Options of workers that ask a server over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from dagflow.options import FilePath, Options, Secret
+
+
+def _check_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port, or the brackets of an address
+        fits = False
+    if not fits or any(character.isspace() for character in url):
+        raise _bad_url("a URL that begins with `http://` or `https://` and names a host")
+    if parts.username is not None or parts.password is not None:
+        raise _bad_url("a URL without a user and password; a key stands in `api_key`, anything else in `extra_headers`")
+    if parts.fragment:
+        raise _bad_url("a URL without `#`")
+    return url.rstrip("/")
+
+
+def _bad_url(expected: str) -> PydanticCustomError:
+    return PydanticCustomError("bad_url", "expected {expected}", {"expected": expected})
+
+
+def _check_header_value(secret: SecretStr) -> SecretStr:
+    if any(ord(character) < 32 or ord(character) == 127 for character in secret.get_secret_value()):
+        raise PydanticCustomError("bad_header", "expected one line, without control characters")
+    return secret
+
+
+BaseUrl = Annotated[str, AfterValidator(_check_url)]
+"""Where a server's endpoints begin, without a slash at its end."""
+
+HeaderSecret = Annotated[Secret, AfterValidator(_check_header_value)]
+"""A secret that can stand in a header."""
+
+
+class HttpOptions(Options):
+    """What every worker needs that asks a server over HTTP; the kinds of servers add to it."""
+
+    base_url: BaseUrl = Field(description="where the server's endpoints begin")
+    model: str | None = Field(None, min_length=1, description="the model that answers where a record asks for none")
+    api_key: HeaderSecret | None = Field(None, description="the key; write it as `${env:NAME}`")
+    extra_headers: dict[str, HeaderSecret] = Field(
+        {}, description="more headers of each request; their values are treated as secrets"
+    )
+    extra_body: dict[str, Any] = Field(
+        {}, description="more keys of each request's body, which parameters of stages and records override"
+    )
+    ca_file: FilePath | None = Field(
+        None, description="certificates in PEM that are trusted beside those of the system"
+    )
+    insecure_tls: bool = Field(False, description="accept any certificate: whoever is in between can read the key")
