@@ -52,6 +52,11 @@ class PassageIndex:
         )
         return [{"text": text, "source": source, "score": round(score, 4)} for text, source, score in rows]
 
+    def passages(self) -> list[dict[str, Any]]:
+        """Give all passages, with `text` and `source`."""
+        rows = self._fetch("SELECT text, source FROM passages ORDER BY rowid")
+        return [{"text": text, "source": source} for text, source in rows]
+
     def count(self) -> int:
         """Count the passages."""
         return self._fetch("SELECT count(*) FROM passages")[0][0]

@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from anyio import to_thread
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from dagflow.errors import InvalidField, PluginError
 from dagflow.expressions import Template
-from dagflow.options import FieldName, FilePath, Options
+from dagflow.options import FieldName, FilePath, Options, WorkerName
 from dagflow.plugin import Stage
 from dagflow.stages.documents import Document, find_documents, fingerprint, unreadable
 from dagflow.stages.passage_index import FORMAT, PassageIndex, build_index, is_current, is_foreign
 from dagflow.stages.passages import split_passages
+from dagflow.stages.vectors import VectorIndex, build_vectors, fuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from dagflow.plugin import Context
     from dagflow.record import Record
     from dagflow.stages.passages import Passage
+
+_DEPTH: Final = 50  # of each ranking that a hybrid search merges
 
 
 class Retrieve(Stage):
@@ -43,11 +47,25 @@ class Retrieve(Stage):
         passage_chars: int = Field(800, ge=50, description="about how long a passage is, in characters")
         query: Template | None = Field(None, description="the template of the question; by default the field `input`")
         output: FieldName = Field("context", description="the field that the passages are written to")
+        mode: Literal["text", "vector", "hybrid"] = Field(
+            "text", description="search for words, for meaning by the vectors of a worker, or for both"
+        )
+        worker: WorkerName | None = Field(None, description="the table under `[workers]` that embeds, for vectors")
         index: FilePath | None = Field(
             None, description="the file that keeps the index; by default one under `$XDG_CACHE_HOME/dagflow`"
         )
 
+        @model_validator(mode="after")
+        def _has_worker(self) -> Retrieve.Options:
+            if (self.mode == "text") is not (self.worker is None):
+                found = "needs no `worker`" if self.worker else "needs a `worker` that embeds"
+                raise PydanticCustomError(
+                    "embedding_worker", '`mode = "{mode}"` {found}', {"mode": self.mode, "found": found}
+                )
+            return self
+
     _index: PassageIndex | None = None
+    _vectors: VectorIndex | None = None
 
     def reads(self) -> set[str]:
         return {"input"} if self.options.query is None else set(self.options.query.required)
@@ -58,6 +76,24 @@ class Retrieve(Stage):
     async def open(self, context: Context) -> None:
         await super().open(context)
         self._index = await to_thread.run_sync(self._prepare, abandon_on_cancel=True)
+        if self.options.worker is not None:
+            self._worker: Any = context.workers[self.options.worker]
+            path = self._index_path().with_suffix(".vectors.db")
+            self._vectors = await build_vectors(path, self._index.passages(), self._worker)
+            self.process = self._process_with_vectors  # type: ignore[method-assign]
+
+    async def _process_with_vectors(self, record: Record) -> Record:
+        question, top_k = self._question(record), self.options.top_k
+        [vector] = await self._worker.embed([question])
+        if self.options.mode == "vector":
+            record[self.options.output] = await to_thread.run_sync(self._vectors.search, vector, top_k)
+        else:
+            depth = max(_DEPTH, top_k)
+            rankings = await to_thread.run_sync(
+                lambda: [self._vectors.search(vector, depth), self._index.search(question, depth)]
+            )
+            record[self.options.output] = fuse(rankings, top_k)
+        return record
 
     def process(self, record: Record) -> Record:
         record[self.options.output] = self._index.search(self._question(record), self.options.top_k)
