@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import repeat
 
 import pytest
+from peers.scripted_server import ScriptedServer
 
 from dagflow import Request
 from dagflow.registry import BASES, Registry
@@ -36,6 +38,7 @@ NEEDS = {
     "stage set": {"options": {"fields": {"length": "input | length"}}},
     "stage sleep": {"options": {"delay": "1ms"}},
     "stage template": {"options": {"template": "Answer: {{ input }}"}},
+    "worker openai": {"options": {"model": "tiny"}},
     "worker pool": {"options": {"members": ["one", {"worker": "two", "weight": 2}]}},
     "sink jsonl": {"options": {"path": "out.jsonl"}, "arrived": lines_of("out.jsonl")},
 }
@@ -44,7 +47,16 @@ NEEDS = {
 def sample(name):
     """Give the sample of a built-in."""
     offer = OFFERS[name]
-    return Sample(REGISTRY.load(offer.kind, f"{offer.package}:{offer.name}"), **NEEDS.get(name, {}))
+    cls, needs = REGISTRY.load(offer.kind, f"{offer.package}:{offer.name}"), NEEDS.get(name, {})
+    if "base_url" in cls.Options.model_fields:
+        needs = {"options": {**needs["options"], "base_url": f"{model_server().url}/v1"}}
+    return Sample(cls, **needs)
+
+
+@cache
+def model_server():
+    """Start the server that all workers ask, the first time that one is tried."""
+    return ScriptedServer().__enter__()
 
 
 @pytest.mark.parametrize("name", OFFERS)

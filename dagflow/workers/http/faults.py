@@ -72,7 +72,9 @@ class Fault:
             return cls.of(inner)
         text = next((value[name] for name in ("message", "detail", "msg") if value.get(name)), "")
         named = [value.get(name) for name in ("type", "code", "param")]
-        return cls(text if isinstance(text, str) else str(text), " ".join(map(str, filter(None, named))), _status(value))
+        return cls(
+            text if isinstance(text, str) else str(text), " ".join(map(str, filter(None, named))), _status(value)
+        )
 
     @classmethod
     def of_body(cls, body: bytes) -> Fault:

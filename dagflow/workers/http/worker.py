@@ -1,0 +1,107 @@
+"""HttpWorker: how a worker asks a server over HTTP, whatever the server's dialect is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dagflow.errors import WorkerError
+from dagflow.plugin import ModelWorker
+from dagflow.workers.http.connecting import encode_body
+from dagflow.workers.http.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from dagflow.completion import Completion
+    from dagflow.exchange import Chunk, Request
+    from dagflow.plugin import Context
+    from dagflow.workers.http.reading import AnswerReader
+
+# What the keys of a request's body must not be overridden by, and what is for dagflow alone.
+_NOT_PARAMETERS = ("messages", "prompt", "model", "stream", "stream_options", "priority")
+
+
+class HttpWorker(ModelWorker):
+    """Asks one server; a class for each dialect says how a request is written and an answer read."""
+
+    remote: ClassVar[bool] = True
+    _session: Session | None = None
+
+    @abstractmethod
+    def _headers(self) -> Mapping[str, str]:
+        """Give the headers of each request, with the key."""
+
+    @abstractmethod
+    def _path(self) -> str:
+        """Give the path of the endpoint, after `base_url`."""
+
+    @abstractmethod
+    def _body(self, request: Request, streams: bool) -> dict[str, Any]:
+        """Write a request.
+
+        Raises:
+            WorkerError: it cannot be asked.
+        """
+
+    @abstractmethod
+    def _whole(self, data: bytes) -> Completion:
+        """Read a whole answer.
+
+        Raises:
+            WorkerError: it is none.
+        """
+
+    @abstractmethod
+    def _reader(self) -> AnswerReader:
+        """Build what reads a streamed answer."""
+
+    async def open(self, context: Context) -> None:
+        await super().open(context)
+        self._session = Session(self.options, self._headers(), context.logger)
+        await self._session.open()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def infer(self, request: Request) -> Completion:
+        body = encode_body(self._body(request, streams=False))
+        return self._whole(await self._session.post_whole(self._path(), body))
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        answer = await self._session.post(self._path(), encode_body(self._body(request, streams=True)))
+        reader = self._reader()
+        try:
+            if answer.is_json:  # a server that does not stream
+                async for chunk in self._whole(await answer.whole()).chunks():
+                    yield chunk
+                return
+            while not reader.done:
+                try:
+                    chunks = reader.feed(await answer.block())
+                except WorkerError as error:
+                    chunks = reader.cut(error)
+                for chunk in chunks:
+                    yield chunk
+                if reader.failure is not None:
+                    raise reader.failure
+        finally:
+            answer.leave(complete=reader.done)
+
+    def _model(self, request: Request) -> str:
+        model = request.model or self.options.model
+        if not model:
+            raise WorkerError("refused", "no model is named; set `model` in the worker's table")
+        return model
+
+    def _parameters(self, request: Request) -> dict[str, Any]:
+        """Give what a body has beside the question: the request's parameters, over those of the worker."""
+        given = request.parameters
+        if any(name in given for name in _NOT_PARAMETERS):
+            given = {name: value for name, value in given.items() if name not in _NOT_PARAMETERS}
+        parameters = {**self.options.extra_body, **given}
+        count = parameters.get("n")
+        if count is not None and count != 1:
+            raise WorkerError("refused", f"parameter `n` is `{count}`, but a record has one answer; leave `n` out")
+        return parameters
