@@ -36,6 +36,15 @@ def _check_header_value(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _check_body(body: dict[str, Any]) -> dict[str, Any]:
+    for name in ("model", "messages", "prompt", "stream"):
+        if name in body:
+            remedy = "set the worker's own `model`" if name == "model" else "leave it out"
+            text = "`{name}` is not for `extra_body`; {remedy}"
+            raise PydanticCustomError("bad_body", text, {"name": name, "remedy": remedy})
+    return body
+
+
 BaseUrl = Annotated[str, AfterValidator(_check_url)]
 """Where a server's endpoints begin, without a slash at its end."""
 
@@ -52,7 +61,7 @@ class HttpOptions(Options):
     extra_headers: dict[str, HeaderSecret] = Field(
         {}, description="more headers of each request; their values are treated as secrets"
     )
-    extra_body: dict[str, Any] = Field(
+    extra_body: Annotated[dict[str, Any], AfterValidator(_check_body)] = Field(
         {}, description="more keys of each request's body, which parameters of stages and records override"
     )
     ca_file: FilePath | None = Field(

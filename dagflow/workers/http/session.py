@@ -119,6 +119,8 @@ class Session:
         task = asyncio.ensure_future(_drain(response))
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
+        # Closes the connection, unless the end has come. Also where the task was cancelled before it began.
+        task.add_done_callback(lambda _: response.release())
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
         if self._client is None:
@@ -214,5 +216,3 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
             await response.content.readany()
     except Exception:  # whatever it is, nobody needs what would have come
         response.close()
-    finally:
-        response.release()  # closes the connection, unless its end has come
