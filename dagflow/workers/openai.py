@@ -40,16 +40,7 @@ class _Vectors(Struct):
     model: str | None = None
 
 
-class _Model(Struct):
-    id: str
-
-
-class _Models(Struct):
-    data: list[_Model]
-
-
 _VECTORS = msgspec.json.Decoder(_Vectors)
-_MODELS = msgspec.json.Decoder(_Models)
 
 
 class OpenAI(HttpWorker):
@@ -127,22 +118,3 @@ class OpenAI(HttpWorker):
         if len(answer.data) != len(texts):
             raise WorkerError("protocol", f"asked for {len(texts)} embeddings, but the answer has {len(answer.data)}")
         return answer
-
-    async def probe(self) -> str:
-        """Look for the model in the server's list, and ask for one token where that does not tell."""
-        try:
-            listed = decode_answer(_MODELS, await self._session.get("/models"), self._session)
-            names = [model.id for model in listed.data]
-        except WorkerError as error:
-            if error.kind not in ("refused", "protocol"):  # what a server without such a list says
-                raise
-            return await super().probe()
-        if self.options.model in names:
-            return f"model `{self.options.model}` is served"
-        try:
-            return await super().probe()
-        except WorkerError as error:
-            if error.kind != "refused" or not names:
-                raise
-            some = ", ".join(f"`{name}`" for name in names[:5])
-            raise WorkerError("refused", f"{error}; the server has {some}") from error

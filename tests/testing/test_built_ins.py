@@ -38,8 +38,10 @@ NEEDS = {
     "stage set": {"options": {"fields": {"length": "input | length"}}},
     "stage sleep": {"options": {"delay": "1ms"}},
     "stage template": {"options": {"template": "Answer: {{ input }}"}},
+    "worker anthropic": {"options": {"model": "tiny"}},
     "worker openai": {"options": {"model": "tiny"}},
     "worker pool": {"options": {"members": ["one", {"worker": "two", "weight": 2}]}},
+    "worker vllm": {"options": {"model": "tiny"}},
     "sink jsonl": {"options": {"path": "out.jsonl"}, "arrived": lines_of("out.jsonl")},
 }
 

@@ -7,6 +7,7 @@ server sends it back. An answer that is left before its end takes its connection
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -137,10 +138,9 @@ class Session:
     def _url(self, path: str) -> Any:
         from yarl import URL
 
-        parts = self._parts
-        # A path of `/` at its start leads away from the base, as metrics of a server do.
-        joined = path.removeprefix("//") if path.startswith("//") else f"{parts.path}{path}"
-        text = urlunsplit(parts._replace(path=f"/{joined.lstrip('/')}"))
+        # A path may begin with `/..`: a server's metrics stand beside its endpoints.
+        whole = posixpath.normpath(f"/{self._parts.path}{path}").replace("//", "/")
+        text = urlunsplit(self._parts._replace(path=whole))
         return self._urls.setdefault(path, URL(text, encoded=True))
 
     async def _failure(self, response: aiohttp.ClientResponse) -> WorkerError:

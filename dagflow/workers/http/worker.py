@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+from msgspec import Struct
 
 from dagflow.errors import WorkerError
 from dagflow.plugin import ModelWorker
 from dagflow.workers.http.connecting import encode_body
+from dagflow.workers.http.reading import decode_answer
 from dagflow.workers.http.session import Session
 
 if TYPE_CHECKING:
@@ -18,8 +22,19 @@ if TYPE_CHECKING:
     from dagflow.plugin import Context
     from dagflow.workers.http.reading import AnswerReader
 
+
+class _Model(Struct):
+    id: str
+
+
+class _Models(Struct):
+    data: list[_Model]
+
+
+_MODELS: Final = msgspec.json.Decoder(_Models)
+
 # What the keys of a request's body must not be overridden by, and what is for dagflow alone.
-_NOT_PARAMETERS = ("messages", "prompt", "model", "stream", "stream_options", "priority")
+_NOT_PARAMETERS: Final = ("messages", "prompt", "model", "stream", "stream_options", "priority")
 
 
 class HttpWorker(ModelWorker):
@@ -88,6 +103,26 @@ class HttpWorker(ModelWorker):
                     raise reader.failure
         finally:
             answer.leave(complete=reader.done)
+
+    async def probe(self) -> str:
+        """Look for the model in the server's list, and ask for one token where that does not tell."""
+        try:
+            names = [
+                model.id for model in decode_answer(_MODELS, await self._session.get("/models"), self._session).data
+            ]
+        except WorkerError as error:
+            if error.kind not in ("refused", "protocol"):  # what a server without such a list says
+                raise
+            return await super().probe()
+        if self.options.model in names:
+            return f"model `{self.options.model}` is served"
+        try:
+            return await super().probe()
+        except WorkerError as error:
+            if error.kind != "refused" or not names:
+                raise
+            some = ", ".join(f"`{name}`" for name in names[:5])
+            raise WorkerError("refused", f"{error}; the server has {some}") from error
 
     def _model(self, request: Request) -> str:
         model = request.model or self.options.model

@@ -247,9 +247,12 @@ async def test_certificates(tls_server, authority, tmp_path):
         server_name = tls_server.url.replace("127.0.0.1", "localhost")
         error = await failure(server_name, ca_file=str(tmp_path / "ca.pem"))
         assert "name the host in `base_url` as the certificate does" in str(error)
-    with structlog.testing.capture_logs() as logs:
-        async with worker(tls_server.url, insecure_tls=True) as one:
-            assert (await one.infer(ASKED)).text == "Why?"
+    try:
+        with structlog.testing.capture_logs() as logs:
+            async with worker(tls_server.url, insecure_tls=True) as one:
+                assert (await one.infer(ASKED)).text == "Why?"
+    finally:
+        structlog.reset_defaults()
     assert [line["event"] for line in logs] == ["tls_not_verified"]
 
 
