@@ -37,7 +37,7 @@ class Anthropic(HttpWorker):
 
     def _headers(self) -> Mapping[str, str]:
         key = self.options.api_key
-        named = {} if key is None else {"x-api-key": key.get_secret_value()}
+        named = {} if not key else {"x-api-key": key.get_secret_value()}
         return {"anthropic-version": _VERSION, **named}
 
     def _path(self) -> str:

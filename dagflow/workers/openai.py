@@ -61,7 +61,7 @@ class OpenAI(HttpWorker):
 
     def _headers(self) -> Mapping[str, str]:
         key = self.options.api_key
-        return {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        return {} if not key else {"Authorization": f"Bearer {key.get_secret_value()}"}
 
     def _path(self) -> str:
         return _PATHS[self.options.endpoint]

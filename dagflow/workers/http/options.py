@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from dagflow.options import FilePath, Options, Secret
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 
 
 def _check_url(url: str) -> str:
@@ -36,6 +39,12 @@ def _check_header_value(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _check_header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise PydanticCustomError("bad_header", "expected the name of a header, of letters, digits and `-`")
+    return name
+
+
 def _check_body(body: dict[str, Any]) -> dict[str, Any]:
     for name in ("model", "messages", "prompt", "stream"):
         if name in body:
@@ -48,6 +57,9 @@ def _check_body(body: dict[str, Any]) -> dict[str, Any]:
 BaseUrl = Annotated[str, AfterValidator(_check_url)]
 """Where a server's endpoints begin, without a slash at its end."""
 
+HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+"""The name of a header."""
+
 HeaderSecret = Annotated[Secret, AfterValidator(_check_header_value)]
 """A secret that can stand in a header."""
 
@@ -58,7 +70,7 @@ class HttpOptions(Options):
     base_url: BaseUrl = Field(description="where the server's endpoints begin")
     model: str | None = Field(None, min_length=1, description="the model that answers where a record asks for none")
     api_key: HeaderSecret | None = Field(None, description="the key; write it as `${env:NAME}`")
-    extra_headers: dict[str, HeaderSecret] = Field(
+    extra_headers: dict[HeaderName, HeaderSecret] = Field(
         {}, description="more headers of each request; their values are treated as secrets"
     )
     extra_body: Annotated[dict[str, Any], AfterValidator(_check_body)] = Field(

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dagflow.errors import WorkerError
 from dagflow.redaction import Redactor
+from dagflow.version import __version__
 from dagflow.workers.http.connecting import build_tls, error_of_connection
 from dagflow.workers.http.faults import Fault, error_of_fault, shorten
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 10.0
 _DRAIN_S: Final = 1.0  # for the end of a body whose last event has come
 _FAULT_BYTES: Final = 64 * 1024
+_OF_KEYS: Final = ("authorization", "api-key", "x-api-key")
 
 
 class Session:
@@ -39,11 +41,11 @@ class Session:
     def __init__(self, options: HttpOptions, headers: Mapping[str, str], log: Any) -> None:
         extra = {name: secret.get_secret_value() for name, secret in options.extra_headers.items()}
         key = options.api_key.get_secret_value() if options.api_key else None
-        self.has_key = bool(key) or bool(extra)
+        self.has_key = bool(key) or any(name.lower() in _OF_KEYS for name in extra)
         self._redactor = Redactor([*extra.values(), *([key] if key else [])])
         self._parts = urlsplit(options.base_url)
         self._options, self._log = options, log
-        self._headers = {"Content-Type": "application/json", **headers, **extra}
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"dagflow/{__version__}", **headers, **extra}
         self._urls: dict[str, Any] = {}
         self._client: aiohttp.ClientSession | None = None
         self._draining: set[asyncio.Task[None]] = set()

@@ -76,6 +76,16 @@ async def test_what_is_asked(server):
     assert "Authorization" not in server.requests[-1].headers
 
 
+async def test_an_empty_key_is_none(server):
+    """As where the environment does not have it: nothing is sent, and a server that wants one says so."""
+    await infer(server, api_key="")
+    assert "Authorization" not in server.requests[-1].headers
+    error = await failure(server, json_reply({}, 401), api_key="", extra_headers={"X-Team": "red"})
+    assert "the server demands a key (401)" in str(error)
+    error = await failure(server, json_reply({}, 401), extra_headers={"api-key": "other"})
+    assert "does not accept the key" in str(error)
+
+
 async def test_stream_usage(server):
     """It can be left out, and what the caller wants of the stream stays."""
     chunks, _ = await stream(server, stream_usage=False)
@@ -259,5 +269,6 @@ def test_bad_options():
         )
     assert "`api_key`" in complaints(OpenAI, base_url="https://me:pass@a/v1")[0][1]
     assert complaints(OpenAI, api_key="two\nlines") == [("api_key", "expected one line, without control characters")]
+    assert complaints(OpenAI, extra_headers={"X Team": "a"})[0][1].startswith("expected the name of a header")
     assert complaints(OpenAI, extra_body={"stream": True})[0][1] == "`stream` is not for `extra_body`; leave it out"
     assert OpenAI.Options(base_url="http://a/v1/").base_url == "http://a/v1"
