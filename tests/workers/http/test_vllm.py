@@ -7,6 +7,9 @@ from alone import Clock, build, opened
 from peers.models import METRICS
 from peers.scripted_server import HOLD, Reply, ScriptedServer, json_reply
 
+from dagflow import Record
+from dagflow.compile import compile_text
+from dagflow.embed import open_plan
 from dagflow.exchange import Request
 from dagflow.workers.http.load import Load, read_load
 from dagflow.workers.vllm import VLLM
@@ -120,3 +123,43 @@ async def test_a_probe_tells_the_load(server):
         assert await one.probe() == "model `tiny` is served; 3 running, 2 waiting, its cache 0% full"
         server.will(json_reply({"data": [{"id": "tiny"}]}), json_reply({}, 404))
         assert await one.probe() == "model `tiny` is served"
+
+
+async def test_a_pool_spares_a_server_that_is_busy_with_others():
+    """After the first word on the loads, calls go where there is less to do."""
+    with ScriptedServer() as busy, ScriptedServer() as free:
+        plan = compile_text(f"""
+[pipeline]
+edges = [{{ from = "in", to = "ask" }}, {{ from = "ask", to = "out" }}]
+[sources.in]
+type = "jsonl"
+path = "-"
+fields = ["prompt"]
+[stages.ask]
+type = "inference"
+worker = "all"
+[sinks.out]
+type = "reply"
+[workers]
+all = {{ type = "pool", members = ["busy", "free"] }}
+busy = {{ type = "vllm", base_url = "{busy.url}/v1", model = "tiny", load_interval = "1h" }}
+free = {{ type = "vllm", base_url = "{free.url}/v1", model = "tiny", load_interval = "1h" }}
+""")
+        free.will(Reply([METRICS.replace("3.0", "0.0").replace("2.0", "0.0").encode()]))
+        async with open_plan(plan) as pipeline:
+            await pipeline.submit(Record({"prompt": "a"}))
+            for server in (busy, free):
+                await server.wait_for(lambda server: any(seen.path == "/metrics" for seen in server.requests))
+            workers = [await _loaded(pipeline, name) for name in ("busy", "free")]
+            assert workers == [5, 0]
+            before = len(busy.requests)
+            answers = [await pipeline.submit(Record({"prompt": "a"})) for _ in range(10)]
+        assert {answer.record["completion"].worker for answer in answers} == {"free"}
+        assert len(busy.requests) == before
+
+
+async def _loaded(pipeline, name):
+    """Give the load of a worker when its server's word on it has been read."""
+    [plugin] = [p for p, context in pipeline._engine._wiring.plugins if context.name == name]
+    await plugin._asking
+    return plugin.load_hint()
