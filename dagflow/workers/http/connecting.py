@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ def _of_tls(error: Any, place: str) -> WorkerError:
 
 
 def _words(error: OSError) -> str:
+    if (error.errno or 0) > 0:  # asyncio puts other words into `strerror`; those of name servers are below 0
+        return os.strerror(error.errno)
     return error.strerror or type(error).__name__
 
 

@@ -174,7 +174,7 @@ async def test_nobody_listens():
         place = f"127.0.0.1:{free.getsockname()[1]}"
         error = await failure(f"http://{place}")
     assert (error.kind, error.retryable) == ("unavailable", True)
-    assert f"no connection to `{place}`" in str(error)
+    assert f"no connection to `{place}` (Connection refused)" in str(error)
     assert "see to it that the server runs there" in str(error)
 
 
