@@ -128,7 +128,7 @@ class ScriptedServer:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.transport.get_extra_info("peername")[1]
-        seen = Seen(request.method, request.path_qs, dict(request.headers), await request.read(), peer)
+        seen = Seen(request.method, request.path_qs, dict(request.headers), await request.content.read(), peer)
         reply = self.script.popleft() if self.script else answer_as_a_model
         self.requests.append(seen)
         reply = reply(seen) if callable(reply) else reply

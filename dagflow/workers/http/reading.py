@@ -101,9 +101,5 @@ def decode_answer(decoder: msgspec.json.Decoder[Any], data: bytes, session: Sess
         fault = Fault.of_body(data) if b'"error"' in data else None
         if fault is not None and fault.message and not data.startswith(b"<"):
             raise session.error_of(fault) from error
-        expected = "expected JSON" if isinstance(error, msgspec.DecodeError) else "expected another value"
-        if isinstance(error, msgspec.ValidationError):
-            expected = f"its form is not as it should be ({error})"
-        raise WorkerError(
-            "protocol", f"the answer cannot be read: {expected}, found `{session.shown(data)}`"
-        ) from error
+        wrong = f"its form is odd ({error})" if isinstance(error, msgspec.ValidationError) else "it is no JSON"
+        raise WorkerError("protocol", f"the answer cannot be read, since {wrong}: `{session.shown(data)}`") from error

@@ -7,6 +7,7 @@ server sends it back. An answer that is left before its end takes its connection
 from __future__ import annotations
 
 import asyncio
+import io
 import posixpath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from dagflow.workers.http.options import HttpOptions
 
 CONNECT_S: Final = 10.0
+_KEEPALIVE_S: Final = 4.0  # less than the 5 s of uvicorn, which else might close a connection that is being used
+_LARGE_BYTES: Final = 2**20  # aiohttp warns of larger bodies, unless they are files
 _DRAIN_S: Final = 1.0  # for the end of a body whose last event has come
 _FAULT_BYTES: Final = 64 * 1024
 _OF_KEYS: Final = ("authorization", "api-key", "x-api-key")
@@ -56,7 +59,7 @@ class Session:
 
         tls = build_tls(self._options, self._log)
         # Limits are the guards' work, and so are timeouts, but for a host that does not even answer.
-        connector = aiohttp.TCPConnector(limit=0, ssl=tls)
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_KEEPALIVE_S)
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
         jar = aiohttp.DummyCookieJar()
         self._client = aiohttp.ClientSession(
@@ -129,8 +132,9 @@ class Session:
         if self._client is None:
             raise WorkerError("unavailable", "the worker is closed", retryable=False)
         url = self._urls.get(path) or self._url(path)
+        data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
         try:
-            response = await self._client.request(method, url, data=body, allow_redirects=False)
+            response = await self._client.request(method, url, data=data, allow_redirects=False)
         except self._errors as error:
             raise self.connection_error(error) from error
         if response.status == 200:

@@ -86,6 +86,12 @@ async def test_an_empty_key_is_none(server):
     assert "does not accept the key" in str(error)
 
 
+async def test_a_large_prompt(server):
+    """Images make megabytes of a chat; they go out without a warning."""
+    prompt = "x" * 3_000_000
+    assert (await infer(server, Request(prompt=prompt))).text == prompt
+
+
 async def test_stream_usage(server):
     """It can be left out, and what the caller wants of the stream stays."""
     chunks, _ = await stream(server, stream_usage=False)
@@ -216,7 +222,7 @@ async def test_a_server_that_does_not_stream(server):
         (b"<html>" + b"x" * 5000, "protocol", "<html>xxx"),
         (b'{"choices": []}', "protocol", "has no choices"),
         (b'{"choices": [{"message": {"content": "a"}}]}', "protocol", "no finish reason"),
-        (b'{"choices": [{"finish_reason": "stop"}], "usage": 5}', "protocol", "its form is not"),
+        (b'{"choices": [{"finish_reason": "stop"}], "usage": 5}', "protocol", "its form is odd"),
         (b'{"error": {"message": "busy", "type": "overloaded_error"}}', "overloaded", "busy"),
         (b'{"error": {"message": "gone", "code": "503"}, "choices": "odd"}', "unavailable", "gone"),
     ],
