@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,6 +55,8 @@ def _duration(text: str) -> float:
 
 
 def _probe(plan: Plan, file: Path, overrides: list[str], format: DiagnosticFormat, timeout_s: float) -> None:
+    import asyncio
+
     from dagflow.compile import locate_findings
     from dagflow.config.diagnostics import diagnose
     from dagflow.engine.probe import probe_workers
