@@ -3,6 +3,7 @@
 A `Completion` is either whole or live. A live one is a bounded stream: one producer feeds
 chunks and waits while its reader lags; one reader iterates, and one that stops early abandons
 it, so that the producer never waits for nobody. Whoever wants the whole text awaits `whole()`.
+Whoever wants to change it adds a `transform`: from then on neither chunks nor text show the original.
 
 Invariants: a stream that ends without a finish reason has failed and never looks whole; a
 completion that is not live does not change any more.
@@ -14,12 +15,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dagflow.chat import merge_tool_calls
-from dagflow.errors import RecordError, WorkerError
+from dagflow.errors import PluginBug, RecordError, WorkerError
 from dagflow.exchange import Chunk, Usage
-from dagflow.live_stream import LiveStream
+from dagflow.live_stream import LIVE_CAPACITY, LiveStream
+from dagflow.rewriting import Rewriting, Rewritings, Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from dagflow.rewriting import Transform
 
 
 class Completion:
@@ -99,11 +103,59 @@ class Completion:
         return self._stream.error if self._stream is not None else None
 
     async def feed(self, chunk: Chunk) -> None:
-        """Append one chunk; wait while the reader lags too far behind."""
+        """Append one chunk; wait while the reader lags too far behind.
+
+        Raises:
+            RecordError: a transform does not take it; the stream has ended with that error.
+        """
         stream = self._stream
         assert stream is not None, "only a live completion can be fed"
-        await stream.wait_for_room()
-        stream.append(chunk)
+        if len(stream.waiting) >= LIVE_CAPACITY:
+            await stream.wait_for_room()
+        if stream.rewriting is None:
+            self._append(chunk)
+        else:
+            if stream.error is None:
+                self._rewrite(chunk)
+            if stream.error is not None:
+                raise stream.error
+
+    def transform(self, text: Transform, reasoning: Transform | None = None) -> None:
+        """Change what nobody has read yet, and from now on whatever is fed.
+
+        What a transform holds back goes out at a good end, and never at a bad one. An error of a
+        transform ends the stream, and stops the producer at its next chunk.
+
+        Raises:
+            RuntimeError: somebody is reading already.
+        """
+        stream = self._stream
+        assert stream is not None, "only a live completion can be transformed"
+        broken = stream.error
+        buffered = stream.start_over(self._as_chunk())
+        added = Rewriting(text, reasoning or Unchanged())
+        earlier, stream.rewriting = stream.rewriting, added
+        self._text, self.reasoning, self.tool_calls, self.finish_reason = "", "", None, None
+        for chunk in buffered:
+            if stream.error is broken:
+                self._rewrite(chunk)
+        if earlier is not None:
+            stream.rewriting = Rewritings(earlier, added)
+
+    def _rewrite(self, chunk: Chunk | None = None) -> None:
+        """Put a chunk through the transforms, or end them."""
+        rewriting = self._stream.rewriting
+        try:
+            chunk = rewriting.end() if chunk is None else rewriting.feed(chunk)
+        except Exception as error:
+            if self.is_live:  # else it has broken already
+                self._stream.end(error if isinstance(error, RecordError) else PluginBug(error))
+        else:
+            if chunk is not None:
+                self._append(chunk)
+
+    def _append(self, chunk: Chunk) -> None:
+        self._stream.append(chunk)
         self._take_on(chunk)
 
     def _take_on(self, chunk: Chunk) -> None:
@@ -123,10 +175,15 @@ class Completion:
 
         The first end counts; a later one changes nothing.
         """
-        if self.is_live:
-            if error is None and self.finish_reason is None:
-                error = WorkerError("protocol", "the stream ended without a finish reason")
-            self._stream.end(error)
+        stream = self._stream
+        if not self.is_live:
+            return
+        if error is None and self.finish_reason is None and not (stream.rewriting and stream.rewriting.finishes):
+            error = WorkerError("protocol", "the stream ended without a finish reason")
+        if error is None and stream.rewriting is not None:
+            self._rewrite()
+        if self.is_live:  # else the end was too much for a transform
+            stream.end(error)
 
     def abandon(self) -> None:
         """Say that nobody will read the chunks: they are no longer kept, and `feed` no longer waits.
@@ -181,9 +238,10 @@ class Completion:
             if self._stream.error is not None:
                 raise self._stream.error
 
-    def with_text(self, text: str) -> Completion:
-        """Make a whole completion that differs in its text only."""
-        kept = (self.finish_reason, self.model, self.usage, self.tool_calls, self.reasoning, self.worker, self.shared)
+    def with_text(self, text: str, reasoning: str | None = None) -> Completion:
+        """Make a whole completion that differs in its text only, and in its reasoning where one is given."""
+        told = self.reasoning if reasoning is None else reasoning
+        kept = (self.finish_reason, self.model, self.usage, self.tool_calls, told, self.worker, self.shared)
         return Completion(text, *kept)
 
     def as_dict(self) -> dict[str, Any]:

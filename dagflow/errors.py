@@ -229,6 +229,7 @@ class PluginBug(RecordError):
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(describe(error))
+        self.__cause__ = error
 
 
 class NotAStageResult(RecordError):

@@ -15,6 +15,7 @@ from dagflow.errors import StreamCut
 if TYPE_CHECKING:
     from dagflow.errors import RecordError
     from dagflow.exchange import Chunk
+    from dagflow.rewriting import Rewriting, Rewritings
 
 LIVE_CAPACITY: Final = 64  # chunks that wait for the reader before the producer has to
 
@@ -28,9 +29,10 @@ class LiveStream:
         claimed: whether a reader is at it.
         ended: set when nothing more will be fed.
         error: why the stream broke; None while it has not.
+        rewriting: what the completion puts each chunk through before it appends it.
     """
 
-    __slots__ = ("abandoned", "claimed", "ended", "error", "parts", "reader", "waiting", "writer")
+    __slots__ = ("abandoned", "claimed", "ended", "error", "parts", "reader", "rewriting", "waiting", "writer")
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -39,6 +41,7 @@ class LiveStream:
         self.error: RecordError | None = None
         self.abandoned = False
         self.claimed = False
+        self.rewriting: Rewriting | Rewritings | None = None
         self.reader: asyncio.Future[None] | None = None
         self.writer: asyncio.Future[None] | None = None
 
@@ -54,6 +57,19 @@ class LiveStream:
         if not self.abandoned:
             self.waiting.append(chunk)
             _wake(self.reader)
+
+    def start_over(self, so_far: Chunk) -> list[Chunk]:
+        """Give back all that was appended, to be appended anew; `so_far` is that in one chunk.
+
+        Raises:
+            RuntimeError: somebody has begun to read it.
+        """
+        if self.claimed:
+            raise RuntimeError("somebody is reading this live completion; it can no longer be transformed")
+        chunks = [so_far] if self.abandoned else list(self.waiting)
+        self.waiting.clear()
+        self.parts.clear()
+        return chunks
 
     def claim(self) -> None:
         """Become the reader.

@@ -10,33 +10,42 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+LONGEST: Final = 1200
+"""More characters than any match has. An email address is the longest: 9 parts of 64, `@`, and 10 of 63."""
+
+LOOKAHEAD: Final = 2
+"""Characters behind a match that its pattern looks at."""
+
 Span = tuple[int, int, str]
 """Start, end and kind of one finding."""
 
 
-def find_pii(text: str, kinds: Sequence[str]) -> list[Span]:
+def find_pii(text: str, kinds: Sequence[str], start: int = 0, end: int | None = None) -> list[Span]:
     """Find the given kinds, in the order of the text, without overlaps.
+
+    With `start` and `end`, only what lies between them; patterns look at what stands around.
 
     Where two kinds claim the same characters, the more specific one has them: the order of `KINDS`.
     """
     found: list[Span] = []
     taken = bytearray(len(text))  # 1 where a finding is
+    last = len(text) if end is None else end
     for kind, (pattern, check) in KINDS.items():
-        for match in pattern.finditer(text) if kind in kinds else ():
-            start, end = match.span()
-            if taken.find(1, start, end) < 0 and check(match[0]):
-                taken[start:end] = b"\x01" * (end - start)
-                found.append((start, end, kind))
+        for match in pattern.finditer(text, start) if kind in kinds else ():
+            first, behind = match.span()
+            if behind <= last and taken.find(1, first, behind) < 0 and check(match[0]):
+                taken[first:behind] = b"\x01" * (behind - first)
+                found.append((first, behind, kind))
     return sorted(found)
 
 
-def redact(text: str, replacements: Mapping[str, str]) -> str:
-    """Replace each finding by the text that `replacements` gives for its kind."""
-    pieces, position = [], 0
-    for start, end, kind in find_pii(text, list(replacements)):
-        pieces += [text[position:start], replacements[kind]]
-        position = end
-    return "".join([*pieces, text[position:]])
+def redact(text: str, replacements: Mapping[str, str], start: int = 0, end: int | None = None) -> str:
+    """Give the text from `start` to `end`, each finding in it replaced by what `replacements` gives for its kind."""
+    pieces, position = [], start
+    for first, behind, kind in find_pii(text, list(replacements), start, end):
+        pieces += [text[position:first], replacements[kind]]
+        position = behind
+    return "".join([*pieces, text[position:end]])
 
 
 def _digits(text: str) -> str:
@@ -79,7 +88,7 @@ _PHONES: Final = (
     r"\+\d{1,3}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}",  # international: +49 (30) 1234567
     r"\(\d{2,5}\) ?\d{3,4}(?:[ \-]?\d{2,5}){1,2}",  # area in brackets: (555) 123-4567
     r"\d{3}([ .\-])\d{3}\1\d{4}",  # North America: 555-123-4567
-    r"0\d{2,4}[ /\-]\d{3,}(?:[ \-]\d{2,5}){0,3}",  # national, with trunk prefix: 030 1234567
+    r"0\d{2,4}[ /\-]\d{3,12}(?:[ \-]\d{2,5}){0,3}",  # national, with trunk prefix: 030 1234567
 )
 
 KINDS: Final[Mapping[str, tuple[re.Pattern[str], Callable[[str], bool]]]] = {

@@ -1,7 +1,7 @@
 """Stage `post`: works on an answer before anybody sees it.
 
 It replaces the completion itself, not only a copy of its text, so that no sink can show what a
-step took out.
+step took out. A live completion goes on at once, and its chunks are changed while they come.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from dagflow.completion import Completion
-from dagflow.errors import InvalidField
+from dagflow.errors import InvalidField, RecordError
 from dagflow.options import FieldName, Options
 from dagflow.plugin import Stage
+from dagflow.rewriting import InTurn
 from dagflow.stages.steps import Step, Trim
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 
 class Post(Stage):
-    """Applies `steps` in turn to the text of `completion`, and mirrors the result in `output`."""
+    """Applies `steps` in turn to the text of `completion`, and mirrors the result in `output`.
+
+    Where the answer is streamed, `output`, like whatever else a step writes, is there when the stream has ended well.
+    """
+
+    passes_live = True
 
     class Options(Options):
         steps: list[Step] = Field(
@@ -39,10 +45,49 @@ class Post(Stage):
         completion = record.get("completion")
         if not isinstance(completion, Completion):
             raise InvalidField("completion", "a completion, as stage `inference` writes it", completion)
-        before = text = completion.text
+        if completion.is_live or completion.error is not None:
+            self._transform(completion, record)
+        else:
+            self._apply(completion, record)
+        return record
+
+    def _apply(self, completion: Completion, record: Record) -> None:
+        text, reasoning = completion.text, completion.reasoning
         for step in self.options.steps:
             text = step.apply(text, record)
-        if text is not before:
-            record["completion"] = completion.with_text(text)
+            reasoning = step.apply(reasoning, record) if step.hides and reasoning else reasoning
+        if text is not completion.text or reasoning is not completion.reasoning:
+            record["completion"] = completion.with_text(text, reasoning)
         record[self.options.output] = text
-        return record
+
+    def _transform(self, completion: Completion, record: Record) -> None:
+        steps = self.options.steps
+        text = _Answer(record, steps, self.options.output, self.context.name)
+        completion.transform(text, InTurn([step.stream(record) for step in steps if step.hides]))
+
+
+class _Answer(InTurn):
+    """All steps in turn on the text of one record, which gets the result at the end."""
+
+    __slots__ = ("_name", "_output", "_parts", "_record")
+
+    def __init__(self, record: Record, steps: list[Step], output: str, name: str) -> None:
+        super().__init__([step.stream(record) for step in steps])
+        self._record = record
+        self._output = output
+        self._name = name
+        self._parts: list[str] = []
+
+    def feed(self, text: str) -> str:
+        text = super().feed(text)
+        self._parts.append(text)
+        return text
+
+    def end(self) -> str:
+        try:
+            rest = super().end()
+        except RecordError as error:
+            error.node = self._name
+            raise
+        self._record[self._output] = "".join([*self._parts, rest])
+        return rest

@@ -2,14 +2,15 @@
 
 A step gets the text and the record; it returns the new text and may write fields. Steps run on
 the event loop: `replace` with `regex = true` takes as long as the user's pattern does, which for
-nested repetitions (`(a+)+`) can be for ever.
+nested repetitions (`(a+)+`) can be for ever. What it does to a whole text, a step does as well to one
+that comes in pieces, by its `stream`.
 """
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
@@ -19,11 +20,16 @@ from dagflow.errors import ExpressionError, InvalidOutput
 from dagflow.expressions import Template
 from dagflow.options import FilePath, Options
 from dagflow.record import Record
+from dagflow.rewriting import Gathered
 from dagflow.stages.json_schema import Schema
 from dagflow.stages.pii import redact
+from dagflow.stages.pii_stream import Redacting
+from dagflow.stages.text_streams import Replacing, Trimming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dagflow.rewriting import Transform
 
 PiiKind = Literal["email", "iban", "credit_card", "us_ssn", "ipv4", "phone"]
 
@@ -41,7 +47,13 @@ def _bad_schema(reason: str) -> PydanticCustomError:
 
 
 class _Step(Options):
-    """What all steps share."""
+    """What all steps share.
+
+    Attributes:
+        hides: whether it applies to the model's reasoning as well, since a sink can show that.
+    """
+
+    hides: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, text: str, record: Record) -> str:
@@ -50,6 +62,10 @@ class _Step(Options):
         Raises:
             InvalidOutput: the text does not have the form that this step demands.
         """
+
+    def stream(self, record: Record) -> Transform:
+        """Give what does the same to a text that comes in pieces; here it holds all of it back until the end."""
+        return Gathered(lambda text: self.apply(text, record))
 
     def writes(self) -> set[str]:
         """Fields that `apply` writes into the record."""
@@ -66,6 +82,9 @@ class Trim(_Step):
         text = text.strip()
         return text if self.max_chars is None or len(text) <= self.max_chars else text[: self.max_chars].rstrip()
 
+    def stream(self, record: Record) -> Transform:
+        return Trimming(self.max_chars)
+
 
 class Replace(_Step):
     """Replaces every occurrence of a text or of a regular expression."""
@@ -75,7 +94,11 @@ class Replace(_Step):
     replacement: str = Field(
         description=r"what comes instead; with `regex`, `\1` or `\g<name>` is a group of the match"
     )
-    regex: bool = Field(False, description="whether `find` is a regular expression, as Python's `re` reads it")
+    regex: bool = Field(
+        False,
+        description="whether `find` is a regular expression, as Python's `re` reads it;"
+        " a match may be of any length, so a streamed answer is held back until its end",
+    )
 
     _apply: Callable[[str], str] = PrivateAttr()
 
@@ -97,9 +120,14 @@ class Replace(_Step):
     def apply(self, text: str, record: Record) -> str:
         return self._apply(text)
 
+    def stream(self, record: Record) -> Transform:
+        return super().stream(record) if self.regex else Replacing(self.find, self.replacement)
+
 
 class Redact(_Step):
-    """Replaces what identifies a person, as far as its form tells it."""
+    """Replaces what identifies a person, as far as its form tells it; also in the model's reasoning."""
+
+    hides = True
 
     type: Literal["redact"] = Field(description="which step this is")
     kinds: list[PiiKind] = Field(
@@ -129,9 +157,15 @@ class Redact(_Step):
     def apply(self, text: str, record: Record) -> str:
         return redact(text, self._replacements)
 
+    def stream(self, record: Record) -> Transform:
+        return Redacting(self._replacements)
+
 
 class Json(_Step):
-    """Reads the answer as JSON, checks it, writes it into field `json`, and leaves its bare text."""
+    """Reads the answer as JSON, checks it, writes it into field `json`, and leaves its bare text.
+
+    A streamed answer is held back until its end: nothing of one that does not fit is shown.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
