@@ -82,12 +82,14 @@ class ScriptedServer:
         url: without a slash at the end.
         requests: all that came.
         script: the replies to come, each a `Reply` or a function of the request; with none left, it is a model.
+        always: replies by path, which come before the script, again and again.
         left: for each request whose client left before its answer was complete, when it did so (`time.monotonic`).
     """
 
     def __init__(self, tls: Any = None) -> None:
         self.requests: list[Seen] = []
         self.script: deque[Reply | Callable[[Seen], Reply]] = deque()
+        self.always: dict[str, Reply] = {}
         self.left: list[float] = []
         self.url = ""
         self._tls = tls
@@ -129,7 +131,7 @@ class ScriptedServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.transport.get_extra_info("peername")[1]
         seen = Seen(request.method, request.path_qs, dict(request.headers), await request.content.read(), peer)
-        reply = self.script.popleft() if self.script else answer_as_a_model
+        reply = self.always.get(seen.path) or (self.script.popleft() if self.script else answer_as_a_model)
         self.requests.append(seen)
         reply = reply(seen) if callable(reply) else reply
         try:

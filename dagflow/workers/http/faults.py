@@ -82,7 +82,7 @@ class Fault:
         try:
             return cls.of(msgspec.json.decode(body))
         except (ValueError, RecursionError):
-            return cls(" ".join(body.decode(errors="replace").split()))
+            return cls(body.decode(errors="replace"))
 
 
 def _status(value: Mapping[str, Any]) -> int | None:
@@ -96,7 +96,8 @@ def _status(value: Mapping[str, Any]) -> int | None:
 
 
 def shorten(text: str) -> str:
-    """Give what is shown of a server's words."""
+    """Give what is shown of a server's words, on one line."""
+    text = " ".join(text.split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
@@ -127,7 +128,7 @@ def _judge(fault: Fault, status: int, retry_after: float | None, has_key: bool) 
     """Give the kind, and what is wrong with the remedy behind a semicolon."""
     said = f"{fault.names} {fault.message}"
     if status in (400, 413, 422, 500) and _CONTEXT.search(said):
-        return "context_window", "the prompt is too long for the model"
+        return "context_window", "prompt and wanted answer are too long for the model"
     if status in (400, 403, 422) and _POLICY.search(said):
         return "content_policy", "the content is not allowed"
     if status == 402 or (status in (400, 429) and _SPENT.search(said)):

@@ -121,6 +121,7 @@ def test_a_server_says_when_to_come_back():
 
 
 def test_long_words_are_cut():
-    """A page of HTML is not repeated."""
+    """A page of HTML is not repeated, and what is shown stands on one line."""
+    assert str(error(500, {"error": "two\n  lines"})).endswith("(500): two lines")
     assert len(str(error(500, "x" * 9000))) < 300
     assert len(str(error(404, {"detail": {"model": "y" * 9000}}))) < 400

@@ -145,7 +145,7 @@ all = {{ type = "pool", members = ["busy", "free"] }}
 busy = {{ type = "vllm", base_url = "{busy.url}/v1", model = "tiny", load_interval = "1h" }}
 free = {{ type = "vllm", base_url = "{free.url}/v1", model = "tiny", load_interval = "1h" }}
 """)
-        free.will(Reply([METRICS.replace("3.0", "0.0").replace("2.0", "0.0").encode()]))
+        free.always["/metrics"] = Reply([METRICS.replace("3.0", "0.0").replace("2.0", "0.0").encode()])
         async with open_plan(plan) as pipeline:
             await pipeline.submit(Record({"prompt": "a"}))
             for server in (busy, free):
