@@ -209,9 +209,11 @@ class ModelWorker(Plugin, ABC):
     Attributes:
         remote: whether its answers come over a network. Then a call may take 120 s and its first chunk
             60 s, where the file does not say.
+        default_max_in_flight: `max_in_flight` where the file does not say; None for any number.
     """
 
     remote: ClassVar[bool] = False
+    default_max_in_flight: ClassVar[int | None] = None
 
     @abstractmethod
     async def infer(self, request: Request) -> Completion:

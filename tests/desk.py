@@ -11,6 +11,7 @@ from dagflow.inference.call import Call
 from dagflow.inference.gate import Gate
 from dagflow.inference.guarded import GuardedWorker
 from dagflow.inference.stack import build_guards
+from dagflow.plugin import ModelWorker
 from dagflow.record import Record
 from dagflow.testing import ManualClock
 from dagflow.testing.alone import SILENT
@@ -21,12 +22,18 @@ def table(**keys):
     return WorkerTable.model_validate({"type": "echo", **keys}, strict=True)
 
 
+class Far(ModelWorker):
+    """A worker behind a network."""
+
+    remote = True
+
+
 class Desk:
     """The guards of one worker, and calls that somebody makes."""
 
     def __init__(self, remote=False, log=SILENT, now_s=1000.0, **keys):
         self.clock = ManualClock(now_s)
-        self.prices, self.guards = build_guards("main", table(**keys), remote, log)
+        self.prices, self.guards = build_guards("main", table(**keys), Far if remote else ModelWorker, log)
         self.rooms = 0
         self.gate = Gate(self.guards, self.clock, self._on_room)
 

@@ -63,7 +63,7 @@ class GuardedWorker(ModelWorker):
         self.on_room: list[Callable[[], None]] = []
         self._clock = clock
         self._timeouts = Timeouts.of(plan.name, plan.guards, plugin.remote)
-        self._prices, self._guards = build_guards(plan.name, plan.guards, plugin.remote, log)
+        self._prices, self._guards = build_guards(plan.name, plan.guards, type(plugin), log)
         self._gate = Gate(self._guards, clock, self._tell_room)
 
     @property

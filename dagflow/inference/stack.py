@@ -17,9 +17,10 @@ from dagflow.inference.spending import Budget, Prices
 if TYPE_CHECKING:
     from dagflow.config.worker_tables import GuardKeys
     from dagflow.inference.gate import Guard
+    from dagflow.plugin import ModelWorker
 
 
-def build_guards(worker: str, table: GuardKeys, remote: bool, log: Any) -> tuple[Prices | None, list[Guard]]:
+def build_guards(worker: str, table: GuardKeys, cls: type[ModelWorker], log: Any) -> tuple[Prices | None, list[Guard]]:
     """Build what a worker's table asks for: its prices, and its guards."""
     prices = Prices(table.prices) if table.prices is not None else None
     guards: list[Guard] = []
@@ -27,11 +28,12 @@ def build_guards(worker: str, table: GuardKeys, remote: bool, log: Any) -> tuple
         guards.append(Budget(worker, table.budget, prices, log))
     if table.breaker is not None:
         guards.append(Breaker(worker, table.breaker))
-    if remote:
+    if cls.remote:
         guards.append(Pause())
     guards += map(Limits, table.limits)
+    most = cls.default_max_in_flight if table.max_in_flight is None else table.max_in_flight
     if table.adaptive is not None:
-        guards.append(Adaptive(table.adaptive, table.max_in_flight))
-    elif table.max_in_flight is not None:
-        guards.append(Concurrency(table.max_in_flight))
+        guards.append(Adaptive(table.adaptive, most))
+    elif most is not None:
+        guards.append(Concurrency(most))
     return prices, guards
