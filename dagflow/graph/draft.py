@@ -98,9 +98,7 @@ class Draft:
         after = self.nodes.get(edges[0].target) if plain else None
         if after is None or after.join is not None or edges[0].dead_letter:
             return False
-        if after.kind == "sink":
-            return after.cls.forwards_live
-        return after.cls.passes_live and self._is_live(after.name)
+        return after.forwards and (after.kind == "sink" or self._is_live(after.name))
 
 
 def edge_key(index: int, *names: str) -> Key:

@@ -71,6 +71,7 @@ class NodePlan:
         workers: the workers that the options name.
         affinity: whether its slots are lanes, so that records of one session keep their order.
         join: how it joins branches; None if it takes records as they come.
+        forwards: whether it takes live completions: a stage that passes them on, a sink that forwards them.
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
     """
 
@@ -92,6 +93,7 @@ class NodePlan:
     writes: frozenset[str] | None = None
     ports: frozenset[str] = frozenset()
     workers: tuple[str, ...] = ()
+    forwards: bool = False
     live: bool = False
 
     def build(self) -> Any:

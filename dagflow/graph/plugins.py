@@ -8,6 +8,7 @@ from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES
 from dagflow.errors import AmbiguousType, PluginError, UnknownType
+from dagflow.plugin import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ def missing_type_hint(types: Sequence[str], values: Mapping[str, Any]) -> str:
 
 
 def ask_declarations(cls: type[Node], options: BaseModel) -> dict[str, Any]:
-    """Ask a node which fields it touches, and which ports it has.
+    """Ask a node which fields it touches, which ports it has, and whether live completions go on behind or in it.
 
     Raises:
         TypeError: it gave something else than names.
@@ -55,6 +56,7 @@ def ask_declarations(cls: type[Node], options: BaseModel) -> dict[str, Any]:
         "reads_any": tuple(_names("reads_any", group) for group in node.reads_any()),
         "writes": None if writes is None else _names("writes", writes),
         "ports": _names("ports", node.ports()),
+        "forwards": bool(getattr(node, "forwards_live" if isinstance(node, Sink) else "passes_live", False)),
     }
 
 

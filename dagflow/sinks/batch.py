@@ -38,7 +38,9 @@ def build_answer(record: Record) -> dict[str, Any]:
 
 
 def _build_body(completion: Completion, id: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": completion.text}
+    message: dict[str, Any] = {"role": "assistant", "content": completion.text}
+    if completion.tool_calls:
+        message |= {"content": completion.text or None, "tool_calls": completion.tool_calls}
     return {
         "id": id,
         "object": "chat.completion",
@@ -49,9 +51,14 @@ def _build_body(completion: Completion, id: str) -> dict[str, Any]:
     }
 
 
-def _build_usage(usage: Usage | None) -> dict[str, int] | None:
-    return usage and {
+def _build_usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:
+        return None
+    built: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
     }
+    if usage.cached_tokens:
+        built["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return built

@@ -14,6 +14,7 @@ from dagflow.errors import PluginError
 from dagflow.options import FilePath
 from dagflow.sinks.line_sink import LineSink
 from dagflow.sinks.lines import LineOptions
+from dagflow.sinks.live import LineStream
 from dagflow.sinks.output import FileOutput, Output, build_output
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ class Jsonl(LineSink):
     """Writes each record as a line of JSON, or as the text of `template`, into `path`.
 
     The file is this sink's alone until the run ends, and keeps what it held until the first line
-    comes. `flush` brings all lines to the disk, and gives the position after them.
+    comes. `flush` brings all lines to the disk, and gives the position after them. With `format =
+    "stream"`, a record has a line for each chunk of its answer, and one that says how it ended.
     """
+
+    live_output = LineStream
 
     class Options(LineOptions):
         path: FilePath = Field(description="the file that is written; its folder must exist")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dagflow.plugin import Sink
 from dagflow.sinks.lines import LineOptions
@@ -11,14 +11,24 @@ from dagflow.sinks.lines import LineOptions
 if TYPE_CHECKING:
     from dagflow.plugin import Context
     from dagflow.record import Record
+    from dagflow.sinks.live import LiveOutput
     from dagflow.sinks.output import Output
 
 
 class LineSink(Sink):
-    """Writes each record as one line. A record is delivered when the operating system has its line."""
+    """Writes each record as one line, or its completion as it comes.
+
+    A record is delivered when the operating system has all of it.
+    """
 
     Options = LineOptions
+    live_output: ClassVar[type[LiveOutput]]  # what `format = "stream"` writes
     _output: Output | None = None
+    _live: LiveOutput | None = None
+
+    @property
+    def forwards_live(self) -> bool:  # type: ignore[override]
+        return self.options.format == "stream"
 
     @abstractmethod
     async def build_output(self) -> Output:
@@ -37,6 +47,9 @@ class LineSink(Sink):
         await super().open(context)
         self._encode = self.options.build_encoder()
         self._output = await self.build_output()
+        if self.forwards_live:
+            self._live = self.live_output(self._output)
+            self.write = self._live.write  # type: ignore[method-assign]
 
     async def write(self, record: Record) -> None:
         waiting = self._output.write(self._encode(record))
@@ -44,6 +57,8 @@ class LineSink(Sink):
             await waiting
 
     async def flush(self) -> dict[str, Any] | None:
+        if self._live is not None:
+            await self._live.end()
         return await self._output.sync()
 
     async def close(self) -> None:

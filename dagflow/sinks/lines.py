@@ -27,8 +27,10 @@ Encode = Callable[[Record], bytes]
 class LineOptions(Options):
     """The options of sinks that write lines."""
 
-    format: Literal["records", "openai-batch"] = Field(
-        "records", description="`records`: one object a line; `openai-batch`: the output lines of OpenAI's batch API"
+    format: Literal["records", "openai-batch", "stream"] = Field(
+        "records",
+        description="`records`: one object a line; `openai-batch`: the output lines of OpenAI's batch API;"
+        " `stream`: the chunks of `completion` as they come",
     )
     fields: list[str] | None = Field(
         None, min_length=1, description="the fields of each object, in this order; by default `id` and all fields"
@@ -38,8 +40,8 @@ class LineOptions(Options):
     @model_validator(mode="after")
     def _one_form(self) -> LineOptions:
         given = [name for name in ("fields", "template") if getattr(self, name) is not None]
-        if self.format == "openai-batch":
-            given.append('format = "openai-batch"')
+        if self.format != "records":
+            given.append(f'format = "{self.format}"')
         if len(given) > 1:
             raise PydanticCustomError(
                 "forms_of_output",
@@ -52,6 +54,8 @@ class LineOptions(Options):
         """Fields that every record must have for its line."""
         if self.template is not None:
             return set(self.template.required)
+        if self.format == "stream":
+            return {"completion"}
         return set(self.fields or ()) - ALWAYS_READABLE
 
     def reads_any(self) -> list[set[str]]:
@@ -80,12 +84,20 @@ _to_json: Final = msgspec.json.Encoder(enc_hook=_jsonable).encode
 _NOT_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
-def _encode_all(record: Record) -> bytes:
-    fields = {"id": record.id, **record}
+def to_line(values: dict[str, Any]) -> bytes:
+    """Make a line of JSON.
+
+    Raises:
+        InvalidField: a value is nothing that JSON can hold.
+    """
     try:
-        return _to_json(fields) + b"\n"
+        return _to_json(values) + b"\n"
     except _NOT_JSON as error:
-        raise _blame(fields, error) from error
+        raise _blame(values, error) from error
+
+
+def _encode_all(record: Record) -> bytes:
+    return to_line({"id": record.id, **record})
 
 
 def _fields_encoder(names: list[str]) -> Encode:
@@ -95,11 +107,9 @@ def _fields_encoder(names: list[str]) -> Encode:
         values = {**{name: getattr(record, name) for name in own}, **record} if own else record
         try:
             fields = {name: values[name] for name in names}
-            return _to_json(fields) + b"\n"
         except KeyError as error:
             raise InvalidField(error.args[0], "there, as this sink writes it") from None
-        except _NOT_JSON as error:
-            raise _blame(fields, error) from error
+        return to_line(fields)
 
     return encode
 

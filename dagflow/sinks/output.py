@@ -22,7 +22,7 @@ from anyio import to_thread, wait_writable
 from dagflow.errors import WriteFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     Begin = Callable[[int], None]
 
@@ -32,7 +32,7 @@ PIECE: Final = select.PIPE_BUF  # bytes that a pipe with room takes without bloc
 class Output(Protocol):
     """Takes whole lines."""
 
-    def write(self, line: bytes) -> Awaitable[None] | None:
+    def write(self, line: bytes) -> Coroutine[Any, Any, None] | None:
         """Write a line at once, or return what to await where it has to wait for room.
 
         Raises:
@@ -115,7 +115,7 @@ class StreamOutput:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
-    def write(self, line: bytes) -> Awaitable[None] | None:
+    def write(self, line: bytes) -> Coroutine[Any, Any, None] | None:
         if self._lock.locked() or self._torn or len(line) > PIECE or not self._poll.poll(0):
             return self._write_in_turn(line)
         self._write_piece(line)
@@ -170,9 +170,10 @@ class TextOutput:
 
     def write(self, line: bytes) -> None:
         self._file.write(line.decode())
+        self._file.flush()
 
     async def sync(self) -> None:
         return None
 
     def close(self) -> None:
-        self._file.flush()
+        """Do nothing: the file is the program's own."""

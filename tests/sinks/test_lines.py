@@ -129,6 +129,7 @@ def test_openai_batch_lines_of_failed_records() -> None:
         ({"fields": ["id", "text", "meta"]}, {"text"}, []),
         ({"template": "{{ id }} {{ text }} {{ note | default('') }}"}, {"text"}, []),
         ({"format": "openai-batch"}, set(), [{"completion", "error"}]),
+        ({"format": "stream"}, {"completion"}, []),
     ],
 )
 def test_reads(options: dict[str, Any], reads: set[str], reads_any: list[set[str]]) -> None:
@@ -142,9 +143,10 @@ def test_reads(options: dict[str, Any], reads: set[str], reads_any: list[set[str
     [
         ({"fields": ["a"], "template": "b"}, "`fields` and `template` exclude each other"),
         ({"fields": ["a"], "format": "openai-batch"}, '`fields` and `format = "openai-batch"` exclude each other'),
+        ({"fields": ["a"], "format": "stream"}, '`fields` and `format = "stream"` exclude each other'),
         ({"template": "a", "format": "openai-batch"}, '`template` and `format = "openai-batch"` exclude each other'),
         ({"fields": []}, "at least 1 item"),
-        ({"format": "csv"}, "'records' or 'openai-batch'"),
+        ({"format": "csv"}, "'records', 'openai-batch' or 'stream'"),
         ({"template": "{{ a"}, "the template does not parse"),
     ],
 )

@@ -224,9 +224,12 @@ async def test_a_second_live_answer_has_no_reader_and_holds_nobody_up() -> None:
         await writing
 
 
-def test_only_reply_forwards_live_completions() -> None:
-    """The others want the whole text."""
-    assert [sink.forwards_live for sink in (Reply, Jsonl, Stdout, Null)] == [True, False, False, False]
+def test_which_sinks_forward_live_completions() -> None:
+    """The others want the whole text, unless their options say otherwise."""
+    assert Reply.forwards_live
+    assert not Null.forwards_live
+    for cls, options in ((Jsonl, {"path": "a"}), (Stdout, {})):
+        assert [build(cls, format=f, **options).forwards_live for f in ("records", "stream")] == [False, True]
 
 
 def test_bad_options() -> None:
