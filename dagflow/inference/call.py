@@ -34,6 +34,7 @@ class Call:
         usage: the tokens, where the worker told.
         error: the class of what went wrong: a kind of `WorkerError`, `bug`, or `cancelled`; None if nothing did.
         retry_after: the wait that the server asked for, in seconds.
+        keys: what guards have found out about whose call it is; each uses itself as the key.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Call:
         "ended_s",
         "error",
         "first_s",
+        "keys",
         "request",
         "retry_after",
         "started_s",
@@ -59,6 +61,7 @@ class Call:
         self.usage: Usage | None = None
         self.error: str | None = None
         self.retry_after: float | None = None
+        self.keys: dict[Any, Any] = {}
         self._estimate: tuple[int, int | None] | None = None
 
     @property

@@ -51,7 +51,9 @@ class Limits(Guard):
     def key(self, call: Call) -> Hashable:
         if self._table.key is None:
             return None
-        return self.key_of(call.request.record if call.request is not None else None)
+        if self not in call.keys:
+            call.keys[self] = self.key_of(call.request.record if call.request is not None else None)
+        return call.keys[self]
 
     def key_of(self, record: Any) -> Hashable:
         """Give the value of the key on a record, as text where it is no plain value."""

@@ -87,7 +87,7 @@ async def test_a_call_that_is_cancelled_in_mid_stream(server: tuple[str, str]) -
     async with asking(server) as worker:
         long = Request(prompt="Hello", parameters={"max_tokens": 220, "temperature": 0.0, "ignore_eos": True})
         if server[0] == "llama":
-            long = Request(prompt="Hello", parameters={"max_tokens": 1500, "temperature": 0.0})
+            long = Request(prompt="Hello", parameters={"max_tokens": 200, "temperature": 0.0})
         stream = worker.stream(long)
         await anext(stream)
         await stream.aclose()
@@ -123,7 +123,7 @@ async def test_many_at_a_time(server: tuple[str, str]) -> None:
 
 
 async def test_a_probe(server: tuple[str, str]) -> None:
-    """It finds the model, or says that it is not there."""
+    """It finds the model, or says that it is not there; llama-cpp-python's server answers by any name."""
     kind, url = server
     file = f"""
 [pipeline]
@@ -145,7 +145,7 @@ model = "MODEL"
     [found] = await probe_workers(compile_text(file.replace("MODEL", "tiny")), 30.0)
     assert found.works, found.text
     [lost] = await probe_workers(compile_text(file.replace("MODEL", "huge")), 30.0)
-    assert not lost.works
+    assert lost.works is (kind == "llama")
     assert "huge" in lost.text
 
 
