@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dagflow.chat import merge_tool_calls
-from dagflow.errors import PluginBug, RecordError, WorkerError
+from dagflow.errors import RecordError, WorkerError
 from dagflow.exchange import Chunk, Usage
 from dagflow.live_stream import LIVE_CAPACITY, LiveStream
 from dagflow.rewriting import Rewriting, Rewritings, Unchanged
@@ -102,6 +102,11 @@ class Completion:
         """Why the stream broke; None if it did not, or not yet."""
         return self._stream.error if self._stream is not None else None
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What transforms gave the record at the end of the stream, for whoever has a copy of it."""
+        return {} if self._stream is None else self._stream.fields
+
     async def feed(self, chunk: Chunk) -> None:
         """Append one chunk; wait while the reader lags too far behind.
 
@@ -144,15 +149,9 @@ class Completion:
 
     def _rewrite(self, chunk: Chunk | None = None) -> None:
         """Put a chunk through the transforms, or end them."""
-        rewriting = self._stream.rewriting
-        try:
-            chunk = rewriting.end() if chunk is None else rewriting.feed(chunk)
-        except Exception as error:
-            if self.is_live:  # else it has broken already
-                self._stream.end(error if isinstance(error, RecordError) else PluginBug(error))
-        else:
-            if chunk is not None:
-                self._append(chunk)
+        shown = self._stream.rewrite(chunk)
+        if shown is not None:
+            self._append(shown)
 
     def _append(self, chunk: Chunk) -> None:
         self._stream.append(chunk)
@@ -210,8 +209,9 @@ class Completion:
             return
         stream.claim()
         try:
-            while (chunk := await stream.take()) is not None:
-                yield chunk
+            while await stream.wait_for_chunks():
+                while stream.waiting:
+                    yield stream.take()
         finally:
             stream.abandon()
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.errors import StreamCut
+from dagflow.errors import PluginBug, RecordError, StreamCut
 
 if TYPE_CHECKING:
-    from dagflow.errors import RecordError
     from dagflow.exchange import Chunk
     from dagflow.rewriting import Rewriting, Rewritings
 
@@ -29,10 +28,22 @@ class LiveStream:
         claimed: whether a reader is at it.
         ended: set when nothing more will be fed.
         error: why the stream broke; None while it has not.
+        fields: what is to be written into the record at a good end.
         rewriting: what the completion puts each chunk through before it appends it.
     """
 
-    __slots__ = ("abandoned", "claimed", "ended", "error", "parts", "reader", "rewriting", "waiting", "writer")
+    __slots__ = (
+        "abandoned",
+        "claimed",
+        "ended",
+        "error",
+        "fields",
+        "parts",
+        "reader",
+        "rewriting",
+        "waiting",
+        "writer",
+    )
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -41,6 +52,7 @@ class LiveStream:
         self.error: RecordError | None = None
         self.abandoned = False
         self.claimed = False
+        self.fields: dict[str, Any] = {}
         self.rewriting: Rewriting | Rewritings | None = None
         self.reader: asyncio.Future[None] | None = None
         self.writer: asyncio.Future[None] | None = None
@@ -56,7 +68,9 @@ class LiveStream:
         self.parts.append(chunk.text)
         if not self.abandoned:
             self.waiting.append(chunk)
-            _wake(self.reader)
+            if self.reader is not None:
+                _wake(self.reader)
+                self.reader = None
 
     def start_over(self, so_far: Chunk) -> list[Chunk]:
         """Give back all that was appended, to be appended anew; `so_far` is that in one chunk.
@@ -71,6 +85,15 @@ class LiveStream:
         self.parts.clear()
         return chunks
 
+    def rewrite(self, chunk: Chunk | None) -> Chunk | None:
+        """Give what may be shown of a chunk, or of what was held back if there is none; an error ends the stream."""
+        try:
+            return self.rewriting.end() if chunk is None else self.rewriting.feed(chunk)
+        except Exception as error:
+            if not self.ended.is_set():
+                self.end(error if isinstance(error, RecordError) else PluginBug(error))
+            return None
+
     def claim(self) -> None:
         """Become the reader.
 
@@ -81,8 +104,8 @@ class LiveStream:
             raise RuntimeError("a live completion has one reader; somebody else is reading this one")
         self.claimed = True
 
-    async def take(self) -> Chunk | None:
-        """Take the next chunk, or None at a good end.
+    async def wait_for_chunks(self) -> bool:
+        """Wait until a chunk may be taken; False at a good end.
 
         Raises:
             RecordError: the end was a bad one, or somebody else has abandoned the stream.
@@ -93,11 +116,18 @@ class LiveStream:
             if self.ended.is_set():
                 if self.error is not None:
                     raise self.error
-                return None
+                return False
             self.reader = asyncio.get_running_loop().create_future()
             await self.reader
+        return True
+
+    def take(self) -> Chunk:
+        """Take the next chunk, which must be there."""
         chunk = self.waiting.popleft()
-        _wake(self.writer)
+        # Waking the producer for each free place would switch tasks at every chunk.
+        if self.writer is not None and len(self.waiting) <= LIVE_CAPACITY // 2:
+            _wake(self.writer)
+            self.writer = None
         return chunk
 
     def abandon(self) -> None:

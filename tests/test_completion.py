@@ -58,15 +58,17 @@ async def test_text_so_far_can_be_read_while_live() -> None:
 
 
 async def test_the_producer_waits_for_a_slow_reader() -> None:
-    """A live completion holds exactly LIVE_CAPACITY chunks."""
+    """A live completion holds exactly LIVE_CAPACITY chunks, and lets more in when half of them are read."""
     live = Completion.live()
-    producer = asyncio.create_task(feed_all(live, [Chunk("x")] * (LIVE_CAPACITY + 5) + [LAST]))
+    producer = asyncio.create_task(feed_all(live, [Chunk("x")] * (2 * LIVE_CAPACITY) + [LAST]))
     await wait_all_tasks_blocked()
     assert len(live.text) == LIVE_CAPACITY
     reader = live.chunks()
-    await anext(reader)
-    await wait_all_tasks_blocked()
-    assert len(live.text) == LIVE_CAPACITY + 1
+    for read, fed in ((LIVE_CAPACITY // 2 - 1, LIVE_CAPACITY), (1, LIVE_CAPACITY * 3 // 2)):
+        for _ in range(read):
+            await anext(reader)
+        await wait_all_tasks_blocked()
+        assert len(live.text) == fed
     await reader.aclose()
     await producer
 

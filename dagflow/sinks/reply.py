@@ -25,3 +25,4 @@ class Reply(Sink):
             if ticket.answer.get("completion") is not completion:  # another attempt may have given this one
                 completion.abandon()
             await completion.wait_ended()  # also one that has broken already: it is not delivered
+            record.update(completion.fields)  # this may be a copy of the record that got them

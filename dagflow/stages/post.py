@@ -6,19 +6,15 @@ step took out. A live completion goes on at once, and its chunks are changed whi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from dagflow.completion import Completion
 from dagflow.errors import InvalidField, RecordError
 from dagflow.options import FieldName, Options
 from dagflow.plugin import Stage
+from dagflow.record import Record
 from dagflow.rewriting import InTurn
 from dagflow.stages.steps import Step, Trim
-
-if TYPE_CHECKING:
-    from dagflow.record import Record
 
 
 class Post(Stage):
@@ -62,18 +58,20 @@ class Post(Stage):
 
     def _transform(self, completion: Completion, record: Record) -> None:
         steps = self.options.steps
-        text = _Answer(record, steps, self.options.output, self.context.name)
+        text = _Answer(record, completion, steps, self.options.output, self.context.name)
         completion.transform(text, InTurn([step.stream(record) for step in steps if step.hides]))
 
 
 class _Answer(InTurn):
-    """All steps in turn on the text of one record, which gets the result at the end."""
+    """All steps in turn on the text of one record, which gets what they write at the end."""
 
-    __slots__ = ("_name", "_output", "_parts", "_record")
+    __slots__ = ("_completion", "_name", "_output", "_parts", "_record", "_written")
 
-    def __init__(self, record: Record, steps: list[Step], output: str, name: str) -> None:
-        super().__init__([step.stream(record) for step in steps])
+    def __init__(self, record: Record, completion: Completion, steps: list[Step], output: str, name: str) -> None:
+        self._written = Record()
+        super().__init__([step.stream(self._written) for step in steps])
         self._record = record
+        self._completion = completion
         self._output = output
         self._name = name
         self._parts: list[str] = []
@@ -89,5 +87,7 @@ class _Answer(InTurn):
         except RecordError as error:
             error.node = self._name
             raise
-        self._record[self._output] = "".join([*self._parts, rest])
+        self._written[self._output] = "".join([*self._parts, rest])
+        self._record.update(self._written)
+        self._completion.fields.update(self._written)
         return rest

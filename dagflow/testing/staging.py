@@ -76,7 +76,7 @@ class CollectingSink(Sink):
 
     async def write(self, record: Record) -> None:
         """Take it."""
-        for value in record.values():
+        for value in tuple(record.values()):  # the end of a stream may add fields
             if isinstance(value, Completion):
                 await value.whole()
 
