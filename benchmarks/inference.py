@@ -4,10 +4,11 @@
 
 The server runs in a process of its own and costs next to nothing (`benchmarks/model_server.py`).
 
-  whole     requests a second at 64 and 256 at a time: a bare aiohttp client that decodes JSON; the worker alone; a pipeline
-            with it, from `generate` by `template` and `inference` to `null`; the same with every guard on; the SDK
+  whole     requests a second at 64 and 256 at a time: a bare aiohttp client that decodes JSON; the worker alone; a
+            pipeline, from `generate` by `template` and `inference` to `null`; the same with every guard on; the SDK
   streamed  chunks for each second of the client's CPU, through `inference`, `post` and a sink that writes each chunk
-  first     time to the first token, one call at a time, of a server that takes 10 ms: what dagflow adds at the median
+  first     time to the first token, one call at a time, of a server that takes 10 ms to it and 2 ms between chunks:
+            what dagflow adds at the median
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 SERVER = Path(__file__).with_name("model_server.py")
 COUNT = 12_000
 STREAMS, CHUNKS = 300, 500
-FIRSTS, DELAY_MS = 200, 10
+FIRSTS, DELAY_MS, GAP_MS = 200, 10, 2
 
 FILE = """
 [pipeline]
@@ -242,7 +243,10 @@ def child(variant: str) -> None:
         await run(port, concurrency, 500)
         return await timed(run(port, concurrency, count))
 
-    arguments = {"first": ("--delay-ms", DELAY_MS), "streamed": ("--chunks", CHUNKS)}.get(name, ())
+    arguments = {
+        "first": ("--delay-ms", DELAY_MS, "--gap-ms", GAP_MS, "--chunks", 5),
+        "streamed": ("--chunks", CHUNKS),
+    }.get(name, ())
     with model_server(*arguments) as port:
         print(json.dumps(asyncio.run(measured(port))))
 

@@ -1,6 +1,6 @@
 """A model server that costs next to nothing: what a benchmark measures is then the client's work.
 
-    python benchmarks/model_server.py [--delay-ms 0] [--chunks 100]
+    python benchmarks/model_server.py [--delay-ms 0] [--chunks 100] [--gap-ms 0]
 
 Speaks just enough HTTP/1.1 and of OpenAI's dialect: whole answers, and streams whose chunks are written one by one.
 Prints its port on a line, and ends when its standard input does.
@@ -58,8 +58,8 @@ def stream_parts(chunks: int) -> list[bytes]:
 class Server(asyncio.Protocol):
     """One connection: a request after the other."""
 
-    def __init__(self, whole: bytes, parts: list[bytes], delay_s: float) -> None:
-        self.whole, self.parts, self.delay_s = whole, parts, delay_s
+    def __init__(self, whole: bytes, parts: list[bytes], delay_s: float, gap_s: float) -> None:
+        self.whole, self.parts, self.delay_s, self.gap_s = whole, parts, delay_s, gap_s
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,17 +82,22 @@ class Server(asyncio.Protocol):
     def answer(self, body: bytes) -> None:
         """Answer one request."""
         if b'"stream":true' in body.replace(b" ", b""):
-            for part in self.parts:
-                self.transport.write(part)
+            loop = asyncio.get_running_loop()
+            self.transport.write(b"".join(self.parts[:2]))  # the role and the first words
+            for number, part in enumerate(self.parts[2:], 1):
+                if self.gap_s:
+                    loop.call_later(number * self.gap_s, self.transport.write, part)
+                else:
+                    self.transport.write(part)
         else:
             self.transport.write(self.whole)
 
 
-async def serve(delay_s: float, chunks: int) -> None:
+async def serve(delay_s: float, chunks: int, gap_s: float) -> None:
     """Serve until standard input ends."""
     whole, parts = whole_answer(), stream_parts(chunks)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Server(whole, parts, delay_s), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: Server(whole, parts, delay_s, gap_s), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
@@ -102,8 +107,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--chunks", type=int, default=100)
+    parser.add_argument("--gap-ms", type=float, default=0.0)
     options = parser.parse_args()
-    asyncio.run(serve(options.delay_ms / 1000, options.chunks))
+    asyncio.run(serve(options.delay_ms / 1000, options.chunks, options.gap_ms / 1000))
 
 
 if __name__ == "__main__":
