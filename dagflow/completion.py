@@ -115,7 +115,7 @@ class Completion:
         """
         stream = self._stream
         assert stream is not None, "only a live completion can be fed"
-        if len(stream.waiting) >= LIVE_CAPACITY:
+        if len(stream.waiting) >= LIVE_CAPACITY or (stream.abandoned and not len(stream.parts) % LIVE_CAPACITY):
             await stream.wait_for_room()
         if stream.rewriting is None:
             self._append(chunk)

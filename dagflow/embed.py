@@ -177,7 +177,8 @@ def _as_record(record: Record | Mapping[str, Any]) -> Record:
 async def _chunks_of(answer: Record | None, field: str) -> AsyncIterator[Chunk]:
     if answer is None:
         return
-    value = answer.get(field, answer.get("text", ""))
+    # While an answer streams, stage `post` has not written the mirror of its text yet.
+    value = answer.get(field, answer.get("completion", answer.get("text", "")))
     if isinstance(value, Completion):
         async with aclosing(value.chunks()) as chunks:
             async for chunk in chunks:

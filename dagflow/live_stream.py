@@ -58,7 +58,9 @@ class LiveStream:
         self.writer: asyncio.Future[None] | None = None
 
     async def wait_for_room(self) -> None:
-        """Wait until a chunk may be appended."""
+        """Wait until a chunk may be appended; where nobody reads, only until others have had their turn."""
+        if self.abandoned:
+            await asyncio.sleep(0)
         while len(self.waiting) >= LIVE_CAPACITY:
             self.writer = asyncio.get_running_loop().create_future()
             await self.writer

@@ -151,12 +151,12 @@ class Stage(Node, ABC):
     Attributes:
         default_concurrency: `concurrency` where the file does not say.
         default_retry_budget: `retry.budget` where the file does not say; None for retries without a bound.
-        passes_live: whether `process` takes a live completion and leaves it live.
+        passes_live: whether `process` takes a live completion and leaves it live. May be a property.
     """
 
     default_concurrency: ClassVar[int] = 1
     default_retry_budget: ClassVar[float | None] = None
-    passes_live: ClassVar[bool] = False
+    passes_live: bool = False
 
     @abstractmethod
     def process(self, record: Record) -> Any:
@@ -180,11 +180,11 @@ class Sink(Node, ABC):
 
     Attributes:
         default_concurrency: `concurrency` where the file does not say.
-        forwards_live: whether `write` takes a live completion and forwards its chunks.
+        forwards_live: whether `write` takes a live completion and forwards its chunks. May be a property.
     """
 
     default_concurrency: ClassVar[int] = 1
-    forwards_live: ClassVar[bool] = False
+    forwards_live: bool = False
 
     @abstractmethod
     def write(self, record: Record) -> Awaitable[None] | None:

@@ -239,3 +239,16 @@ def test_the_text_of_a_request() -> None:
     assert Request(prompt="p", messages=messages).text == "p"
     assert Request(messages=messages).text == "ab"
     assert Usage(1, 2).total_tokens == 3
+
+
+async def test_a_producer_that_nobody_reads_lets_others_run() -> None:
+    """Also one that has all of its chunks at hand: it can be stopped."""
+    live = Completion.live()
+    live.abandon()
+    producer = asyncio.create_task(feed_all(live, [Chunk("x")] * 10 * LIVE_CAPACITY))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    producer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await producer
+    assert len(live.text) < 3 * LIVE_CAPACITY
