@@ -112,6 +112,15 @@ def test_openai_batch_lines() -> None:
     }
 
 
+def test_openai_batch_lines_tell_tool_calls_and_cached_tokens() -> None:
+    """Where there are some; a call has no text then."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    answer = Completion("", "tool_calls", usage=Usage(5, 1, 3), tool_calls=calls)
+    body = json.loads(encode(Record({"completion": answer}), format="openai-batch"))["response"]["body"]
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": None, "tool_calls": calls}
+    assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 3}
+
+
 def test_openai_batch_lines_of_failed_records() -> None:
     """What comes over an error port has its error, and no response."""
     error = {"code": "worker-overloaded", "message": "busy", "node": "llm", "attempt": 3}
