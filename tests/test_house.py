@@ -18,7 +18,7 @@ FLOORS = [
     ["version", "errors", "units", "words", "record", "chat", "exchange", "rewriting", "live_stream", "completion"],
     ["expressions", "options", "delays", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
-    ["telemetry", "channel", "store", "inference"],
+    ["telemetry", "channel", "store", "inference", "remote"],
     ["sources", "stages", "workers", "sinks", "transports"],
     ["engine"],
     ["embed", "testing"],

@@ -20,6 +20,7 @@ from dagflow.cli.schema import schema
 from dagflow.cli.show import show
 from dagflow.cli.streams import prepare_streams
 from dagflow.cli.validate import validate
+from dagflow.cli.worker import worker
 from dagflow.version import __version__
 
 app = typer.Typer(
@@ -58,3 +59,4 @@ for command in (run, validate, graph, show, schema, init):
 app.add_typer(plugins, name="plugins")
 app.add_typer(dlq, name="dlq")
 app.add_typer(new, name="new")
+app.add_typer(worker, name="worker")

@@ -1,0 +1,74 @@
+"""Serve: a worker of a plan as a server of its own, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import anyio
+
+from dagflow.engine.lifecycle import close_plugins, open_plugins
+from dagflow.engine.wiring import Wirer
+from dagflow.redaction import Redactor
+from dagflow.remote.server import Security, WorkerServer
+from dagflow.telemetry.logging import default_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagflow.graph.plan import Plan
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve_blocking(
+    plan: Plan,
+    worker: str,
+    address: str,
+    security: Security,
+    max_waiting: int,
+    drain_timeout_s: float,
+    on_ready: Callable[[int], None],
+) -> bool:
+    """Serve a worker of a plan until SIGINT or SIGTERM, then drain; a second signal ends at once.
+
+    Args:
+        on_ready: called with the port once calls are welcome.
+
+    Returns:
+        Whether every call was finished.
+
+    Raises:
+        OpenFailed: a worker could not be opened.
+        OSError: the address can't be listened at.
+    """
+
+    async def serve() -> bool:
+        redactor = Redactor.of(plan)
+        log = default_logger(redactor)
+        with redactor.scrubbing():
+            wiring = Wirer(plan, time.monotonic, log, redactor).wire_workers()
+        server = WorkerServer(wiring.workers[worker], security, max_waiting, time.monotonic, log)
+        try:
+            with redactor.scrubbing():
+                await open_plugins(wiring)
+            on_ready(await server.start(address))
+            with anyio.open_signal_receiver(*SIGNALS) as signals:
+                await anext(signals)
+                draining = asyncio.ensure_future(server.drain(drain_timeout_s))
+                impatient = asyncio.ensure_future(anext(signals))
+                await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)
+                impatient.cancel()
+                if not draining.done():
+                    draining.cancel()
+                    await asyncio.wait([draining])
+                return not draining.cancelled() and draining.result()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await server.close()
+                await close_plugins(wiring, log)
+
+    return anyio.run(serve, backend_options={"use_uvloop": find_spec("uvloop") is not None})
