@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dagflow.plugin import Context
 
 _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
+_OF_TLS: Final = ("ssl", "certificate", "handshake", "verification")
 # What a status means where no fault comes with it: it is gRPC's own, or that of something in between.
 _KINDS: Final = {
     "DEADLINE_EXCEEDED": "timeout",
@@ -190,7 +191,7 @@ class Grpc(ModelWorker):
         if status == "UNIMPLEMENTED":
             text = f"`{address}` does not speak version 1 of dagflow's worker protocol: {said}"
             return WorkerError("protocol", text)
-        if status == "UNAVAILABLE" and ("SSL" in said or "certificate" in said.lower() or "handshake" in said.lower()):
+        if status == "UNAVAILABLE" and any(word in said.lower() for word in _OF_TLS):
             text = (
                 f"`{address}` and this worker do not agree on TLS: {said}; see to `tls`, `ca_file`, `server_name` and"
             )

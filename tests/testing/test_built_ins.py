@@ -14,11 +14,13 @@ from dagflow.sinks.jsonl import Jsonl
 from dagflow.testing import RULES, Sample, ScriptedWorker, check_plugin
 
 REGISTRY = Registry()
+# They have no meaning alone: in the lane of real models, and with a server in tests/remote/.
+ELSEWHERE = ("llamacpp", "grpc")
 OFFERS = {
     f"{kind} {offer.name}": offer
     for kind in BASES
     for offer in REGISTRY.offers(kind)
-    if offer.package == "dagflow-engine" and offer.name != "llamacpp"  # in the lane of real models
+    if offer.package == "dagflow-engine" and offer.name not in ELSEWHERE
 }
 HANDBOOK = "# Edges\n\nBack-pressure slows a sender down.\n"
 LINES = '{"input": "one"}\n{"input": "two", "session": "s", "priority": 2, "deadline": "30s"}\nno record\n'
