@@ -109,6 +109,9 @@ def _blocks(report: Report) -> Iterator[str | Table]:
     yield _balance(report)
     yield _node_table(report["nodes"])
     yield from _lines(_node_notes(report))
+    if report.get("workers"):
+        yield _worker_table(report["workers"])
+        yield from _lines(_worker_notes(report["workers"]))
     yield _edge_table(report["edges"])
     yield from _lines(_edge_notes(report["edges"]))
     if report["errors"]:
@@ -159,12 +162,39 @@ def _node_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
         _counted("failed", is_alarm=True),
         *_used(nodes, "expired", "cancelled", is_alarm=True),
         _counted("retried"),
+        *_used(nodes, "not_retried", is_alarm=True),
         *_used(nodes, "busy", is_alarm=False),
         ("p50", lambda row: show_duration(row["p50_s"]), False),
         ("p99", lambda row: show_duration(row["p99_s"]), False),
     ]
     words = {name: (name, f"{row['kind']} {row['type']}") for name, row in nodes.items()}
     return _table(("node", "type"), words, nodes, numbers)
+
+
+def _worker_table(workers: Mapping[str, Mapping[str, Any]]) -> Table:
+    costs = any(row["cost"] for row in workers.values())
+    numbers = [
+        _counted("calls"),
+        _counted("answered"),
+        ("failed", lambda row: show_count(sum(row["errors"].values())), True),
+        *_used(workers, "turned_away", "unmetered", is_alarm=True),
+        _counted("input_tokens", "tokens in"),
+        _counted("output_tokens", "tokens out"),
+        *([("cost", lambda row: f"{row['cost']:.4g}", False)] if costs else []),
+        ("p50", lambda row: show_duration(row["p50_s"]), False),
+        ("p99", lambda row: show_duration(row["p99_s"]), False),
+    ]
+    words = {name: (name, row["type"]) for name, row in workers.items()}
+    return _table(("worker", "type"), words, workers, numbers)
+
+
+def _worker_notes(workers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, row in workers.items():
+        if row["errors"]:
+            yield f"{name} failed {show_counts(row['errors'])}"
+        if row.get("breaker", {}).get("opened"):
+            breaker = row["breaker"]
+            yield f"{name}: its breaker opened {show_count(breaker['opened'])} times, and is {breaker['state']}"
 
 
 def _edge_table(edges: Mapping[str, Mapping[str, Any]]) -> Table:
