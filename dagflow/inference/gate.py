@@ -60,6 +60,10 @@ class Gate:
 
     def __init__(self, guards: Sequence[Guard], clock: Callable[[], float], on_room: Callable[[], None]) -> None:
         self.guards = tuple(guards)
+        # Most guards have no use for some of the three: what they leave as it is need not be called.
+        self._waits = _overriding(guards, "wait_s")
+        self._takes = _overriding(guards, "take")
+        self._settles = _overriding(guards, "settle")
         self._clock = clock
         self._on_room = on_room
         self._line = Line()
@@ -91,8 +95,8 @@ class Gate:
             for guard in self.guards:
                 guard.wait_s(call, now_s)  # raises where it would wait in vain
             return False
-        for guard in self.guards:
-            if guard.wait_s(call, now_s):
+        for wait_s in self._waits:
+            if wait_s(call, now_s):
                 return False
         self._pass(call, now_s)
         return True
@@ -118,8 +122,8 @@ class Gate:
     def leave(self, call: Call) -> None:
         """Note the end of a call that was let pass, and let in who may pass now."""
         now_s = self._clock()
-        for guard in self.guards:
-            guard.settle(call, now_s)
+        for settle in self._settles:
+            settle(call, now_s)
         if self._line:
             self._admit()
         if not self._line:
@@ -131,8 +135,8 @@ class Gate:
             self._timer.cancel()
 
     def _pass(self, call: Call, now_s: float) -> None:
-        for guard in self.guards:
-            guard.take(call, now_s)
+        for take in self._takes:
+            take(call, now_s)
         call.started_s = now_s
 
     def _admit(self) -> None:
@@ -175,3 +179,7 @@ class Gate:
             self._timer = None
         if wait_s < math.inf:
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._admit)
+
+
+def _overriding(guards: Sequence[Guard], name: str) -> tuple[Callable[..., Any], ...]:
+    return tuple(getattr(guard, name) for guard in guards if getattr(type(guard), name) is not getattr(Guard, name))

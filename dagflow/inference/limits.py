@@ -65,8 +65,9 @@ class Limits(Guard):
         if share is None:
             return 0.0
         requests_s = share.requests.wait_s(1, now_s) if share.requests is not None else 0.0
-        tokens_s = share.tokens.wait_s(self._tokens(call), now_s) if share.tokens is not None else 0.0
-        return max(requests_s, tokens_s)
+        if share.tokens is None:
+            return requests_s
+        return max(requests_s, share.tokens.wait_s(self._tokens(call), now_s))
 
     def take(self, call: Call, now_s: float) -> None:
         share = self._share(self.key(call), now_s)

@@ -113,6 +113,13 @@ class Mixing(Sound):
         return await super().infer(self._current)
 
 
+class Silent(Sound):
+    """Finds itself well, and has no words for it."""
+
+    async def probe(self) -> str:
+        return ""
+
+
 class Consuming(Sound):
     """Takes parameters out of the request."""
 
@@ -137,4 +144,5 @@ BROKEN = {
     "WORKER-7": Sample(Fragile),
     "WORKER-8": Sample(Mixing),
     "WORKER-9": Sample(Consuming),
+    "WORKER-10": Sample(Silent),
 }

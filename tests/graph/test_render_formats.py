@@ -77,7 +77,7 @@ def test_json(plan):
         "position": 0,
         "concurrency": 1,
         "timeout_s": None,
-        "retry": {"attempts": 1, "backoff_s": 0.2, "max_backoff_s": 5.0},
+        "retry": {"attempts": 1, "backoff_s": 0.2, "max_backoff_s": 5.0, "budget": None},
         "on_error": "dead_letter",
         "fan_out": "all",
         "unmatched": "fail",

@@ -142,6 +142,24 @@ async def leaves_requests(trial: Trial) -> None:
             demand(request == before, f"the request was `{before}`, and became `{request}`")
 
 
+@rule("WORKER-10")
+async def tells_of_itself(trial: Trial) -> None:
+    """`probe` gives a text or raises a `WorkerError`, and `load_hint` gives a whole number or None at once."""
+    async with trial.opened() as worker:
+        try:
+            found = await trial.bounded(worker.probe(), "`probe`")
+        except WorkerError as error:
+            check_error(error, "`probe`")
+        except Breach:
+            raise
+        except Exception as error:
+            raise Breach(f"`probe` raised {describe(error)}; expected a `WorkerError`") from error
+        else:
+            demand(isinstance(found, str) and found, f"`probe` gave {found!r}, expected a text")
+        hint = worker.load_hint()
+        demand(hint is None or (isinstance(hint, int) and hint >= 0), f"`load_hint` gave {hint!r}")
+
+
 def _odd_requests() -> list[Request]:
     return [
         Request(),
@@ -204,4 +222,5 @@ WORKER_RULES: Final = (
     survives_cancellation,
     keeps_requests_apart,
     leaves_requests,
+    tells_of_itself,
 )
