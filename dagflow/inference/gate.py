@@ -11,6 +11,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dagflow.inference.call import CANCELLED
 from dagflow.inference.line import Line
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ class Gate:
             await waiter.told
         except asyncio.CancelledError:
             if waiter.told.done() and not waiter.told.cancelled() and waiter.told.exception() is None:
-                self.leave(call)  # it had been let in just before
+                # It had been let in just before: the guards are to learn that nobody was asked.
+                call.error, call.ended_s = CANCELLED, self._clock()
+                self.leave(call)
             raise
         finally:
             if self._line.drop(waiter):

@@ -134,6 +134,20 @@ async def test_who_leaves_the_line_takes_nothing_along():
     assert desk.state("concurrency") == {"limit": 1, "busy": 1}
 
 
+async def test_who_leaves_as_it_is_let_in_is_no_answer():
+    """The adaptive limit learns no latency from it, and a breaker takes it for no proof of health."""
+    desk = Desk(adaptive={"max": 1}, breaker={"failures": 1, "calls": 1})
+    busy = desk.enter()
+    call, leaving = await waiting(desk)
+    desk.clock.advance(5)
+    desk.end(busy)
+    leaving.cancel()
+    await settled()
+    assert call.error == "cancelled"
+    assert desk.guard("concurrency")._answers == 1
+    assert desk.state("breaker")["failures"] == 0
+
+
 async def test_who_leaves_lets_others_pass():
     """A large call that waits for tokens holds small ones up only as long as it is there."""
     desk = Desk(limits=[{"tokens": "1k tokens/min"}])
