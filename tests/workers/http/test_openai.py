@@ -268,7 +268,16 @@ async def test_probes(server):
 
 def test_bad_options():
     """Each is refused when the file is validated, and no secret is repeated."""
-    for url in ("api.example.org/v1", "ftp://a/v1", "http:///v1", "http://a:x/v1", "http://a b/"):
+    for url in (
+        "api.example.org/v1",
+        "ftp://a/v1",
+        "http:///v1",
+        "http://a:x/v1",
+        "http://a b/",
+        "http://a..b/",
+        f"http://{'a' * 70}.b/",
+        "http://a\\b/",
+    ):
         assert complaints(OpenAI, base_url=url)[0] == (
             "base_url",
             "expected a URL that begins with `http://` or `https://` and names a host",

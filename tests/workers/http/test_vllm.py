@@ -71,7 +71,9 @@ def test_metrics_of_old_and_new_servers(text):
     assert load.calls == 8
 
 
-@pytest.mark.parametrize("text", ["", "<html>", "vllm:num_requests_running{} odd\n", "other_metric 5\n"])
+@pytest.mark.parametrize(
+    "text", ["", "<html>", "vllm:num_requests_running{} odd\n", "vllm:num_requests_running NaN\n", "other_metric 5\n"]
+)
 def test_metrics_that_do_not_tell(text):
     """Nothing is known then, which is not a load of 0."""
     assert read_load(text) is None
