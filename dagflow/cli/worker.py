@@ -170,9 +170,9 @@ def _security(cert: Path | None, key: Path | None, client_ca: Path | None, token
 def _check_openness(listen: str, security: Security, insecure: bool) -> None:
     """Refuse to let anybody on the network use the worker, unless that is meant."""
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise typer.BadParameter(f"`{listen}` is no address; expected HOST:PORT", param_hint="--listen")
-    local = host in ("127.0.0.1", "localhost", "[::1]") or host.startswith("unix")
+    local = host in ("127.0.0.1", "localhost", "[::1]") or host.startswith("unix:")
     if not local and not insecure and security.token is None and security.client_ca is None:
         text = f"`{host}` is open to others; give a token or `--client-ca`, or say `--insecure`"
         raise typer.BadParameter(text, param_hint="--listen")

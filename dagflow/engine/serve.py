@@ -51,12 +51,13 @@ def serve_blocking(
         log = default_logger(redactor)
         with redactor.scrubbing():
             wiring = Wirer(plan, time.monotonic, log, redactor).wire_workers()
-        server = WorkerServer(wiring.workers[worker], security, max_waiting, time.monotonic, log)
+        server = WorkerServer(wiring.workers[worker], security, max_waiting, time.monotonic, log, redactor)
         try:
             with redactor.scrubbing():
                 await open_plugins(wiring)
-            on_ready(await server.start(address))
-            with anyio.open_signal_receiver(*SIGNALS) as signals:
+            port = await server.start(address)
+            with anyio.open_signal_receiver(*SIGNALS) as signals:  # before anybody is told, who might send one
+                on_ready(port)
                 await anext(signals)
                 draining = asyncio.ensure_future(server.drain(drain_timeout_s))
                 impatient = asyncio.ensure_future(anext(signals))

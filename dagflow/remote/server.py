@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from dagflow.inference.guarded import GuardedWorker
+    from dagflow.redaction import Redactor
 
 _SOON_S: Final = 1.0  # when a call that is refused now may be welcome
 _MAX_MESSAGE_BYTES: Final = 64 * 1024**2
@@ -46,16 +47,24 @@ class WorkerServer:
     Args:
         max_waiting: how many calls may wait for the worker's guards; more are refused as `overloaded`.
         clock: the worker's, in seconds.
+        redactor: knows what no client may be told.
     """
 
     def __init__(
-        self, worker: GuardedWorker, security: Security, max_waiting: int, clock: Callable[[], float], log: Any
+        self,
+        worker: GuardedWorker,
+        security: Security,
+        max_waiting: int,
+        clock: Callable[[], float],
+        log: Any,
+        redactor: Redactor,
     ) -> None:
         self._worker = worker
         self._security = security
         self._max_waiting = max_waiting
         self._clock = clock
         self._log = log
+        self._redactor = redactor
         self._draining = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -208,6 +217,7 @@ class WorkerServer:
 
     async def _fail(self, error: Exception, context: Any, status: str | None = None) -> None:
         fault = wire.pack_fault(error)
+        fault.message = self._redactor.redact(fault.message)
         if not isinstance(error, WorkerError):
             self._log.error("the worker failed", error=describe(error))
         context.set_trailing_metadata(((FAULT_KEY, fault.SerializeToString()),))

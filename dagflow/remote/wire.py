@@ -5,6 +5,7 @@ Either side may be written in another language: what comes is checked, and what 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -64,6 +65,8 @@ def unpack_request(packed: Any, deadline: float | None) -> Request:
     chat = None if prompt is not None else _json_in(packed.messages_json or "[]", "messages_json", list)
     if chat is not None and not all(map(is_message, chat)):
         raise WorkerError("refused", "`messages_json` holds something else than messages with `role` and `content`")
+    if not math.isfinite(packed.priority):  # it would have no place in a line
+        raise WorkerError("refused", f"`priority` should be a number, but is `{packed.priority}`")
     return Request(
         messages=chat,
         prompt=prompt,
@@ -110,7 +113,7 @@ def unpack_chunk(packed: Any) -> Chunk:
     calls: Sequence[Any] = ()
     if packed.tool_calls_json:
         try:
-            calls = _json_in(packed.tool_calls_json, "tool_calls_json", list)
+            calls = _json_in(packed.tool_calls_json, "tool_calls_json", list[dict[str, Any]])
         except WorkerError as error:
             raise WorkerError("protocol", str(error)) from None
     return Chunk(
@@ -138,12 +141,19 @@ def unpack_embeddings(packed: Any) -> Embeddings:
 
 
 def unpack_usage(packed: Any) -> Usage | None:
-    """Give the usage in a message; None if there is none."""
+    """Give the usage in a message; None if there is none.
+
+    Raises:
+        WorkerError: of kind `protocol`: it counts what can't be, which would spoil sums and budgets.
+    """
     if not packed.HasField("usage"):
         return None
     usage = packed.usage
     cost = usage.cost if usage.HasField("cost") else None
-    return Usage(usage.input_tokens, usage.output_tokens, usage.cached_tokens, cost)
+    counts = usage.input_tokens, usage.output_tokens, usage.cached_tokens
+    if min(counts) < 0 or not 0 <= (cost or 0.0) < math.inf:
+        raise WorkerError("protocol", "the `usage` has a number that is below 0, or is none")
+    return Usage(*counts, cost)
 
 
 def pack_fault(error: Exception) -> Any:
@@ -157,9 +167,14 @@ def pack_fault(error: Exception) -> Any:
 
 
 def unpack_fault(data: bytes) -> WorkerError:
-    """Give the error of a serialized fault; an unknown kind is a fault of the protocol."""
-    fault = messages().Fault.FromString(data)
-    after = fault.retry_after_s if fault.HasField("retry_after_s") else None
+    """Give the error of a serialized fault; an unknown kind, or no fault at all, is a fault of the protocol."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        fault = messages().Fault.FromString(data)
+    except DecodeError:
+        return WorkerError("protocol", "the server failed, and what it tells of that is no `Fault`")
+    after = fault.retry_after_s if fault.HasField("retry_after_s") and 0 <= fault.retry_after_s < math.inf else None
     if fault.kind not in WorkerError.KINDS:
         text = f"the server failed with the unknown kind `{fault.kind}`: {fault.message}"
         return WorkerError("protocol", text, retryable=fault.retryable, retry_after=after)

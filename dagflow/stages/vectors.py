@@ -87,6 +87,7 @@ async def build_vectors(path: Path, passages: Sequence[dict[str, Any]], worker: 
             raise WorkerError("protocol", f"it gave {len(vectors)} vectors for {len(part)} texts")
         made = {keys[index]: _packed(vector) for index, vector in zip(part, vectors, strict=True)}
         kept |= made
+        _check({key: kept[key] for key in keys if key in kept}, path)  # what is kept stays
         await to_thread.run_sync(_add, path, [(name, key, vector) for key, vector in made.items()])
     await to_thread.run_sync(_prune, path, name, set(kept) - set(keys))
     return VectorIndex(passages, [_unpacked(kept[key]) for key in keys])
@@ -106,13 +107,25 @@ def fuse(rankings: Iterable[list[dict[str, Any]]], limit: int) -> list[dict[str,
     return [{"text": text, "source": source, "score": round(scores[source, text], 4)} for source, text in best]
 
 
+def _check(vectors: dict[bytes, bytes], path: Path) -> None:
+    lengths = sorted({len(_unpacked(vector)) for vector in vectors.values()})
+    if lengths[0] == 0 or len(lengths) > 1:
+        told = " and ".join(map(str, lengths))
+        raise WorkerError("protocol", f"its vectors have {told} numbers; if its model is another now, delete `{path}`")
+
+
 def _unit(matrix: Any) -> Any:
     lengths = _numpy().linalg.norm(matrix, axis=1, keepdims=True)
     return matrix / _numpy().maximum(lengths, 1e-12)
 
 
 def _packed(vector: Sequence[float]) -> bytes:
-    return _numpy().asarray(vector, dtype="<f4").tobytes()
+    numpy = _numpy()
+    with numpy.errstate(over="ignore"):
+        packed = numpy.asarray(vector, dtype="<f4")
+    if not numpy.isfinite(packed).all():
+        raise WorkerError("protocol", "a vector has numbers that are infinite, or none")
+    return packed.tobytes()
 
 
 def _unpacked(packed: bytes) -> Any:

@@ -53,6 +53,13 @@ class Grpc(ModelWorker):
         max_message: Size = Field(64 * 1024**2, ge=1024, description="the largest answer that is taken")
         keepalive: Duration = Field(30.0, gt=0, description="how often a silent connection is tried during a call")
 
+        @field_validator("token")
+        @classmethod
+        def _fits_metadata(cls, token: Secret | None) -> Secret | None:
+            if token is not None and not all(" " <= character <= "~" for character in token.get_secret_value()):
+                raise PydanticCustomError("bad_token", "expected one line of ASCII, without control characters")
+            return token
+
         @field_validator("address")
         @classmethod
         def _is_address(cls, address: str) -> str:
@@ -109,14 +116,15 @@ class Grpc(ModelWorker):
 
     async def infer(self, request: Request) -> Completion:
         with self._told():
-            return self._wire.unpack_completion(await self._ask("Infer", self._packed(request), request))
+            packed = self._read(await self._ask("Infer", self._packed(request), request))
+            return self._wire.unpack_completion(packed)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         with self._told():
             call = self._ask("InferStream", self._packed(request), request)
             try:
                 async for packed in call:
-                    yield self._wire.unpack_chunk(packed)
+                    yield self._wire.unpack_chunk(self._read(packed))
             finally:
                 call.cancel()
 
@@ -124,13 +132,14 @@ class Grpc(ModelWorker):
         from dagflow.remote.protocol import messages
 
         with self._told():
-            return self._wire.unpack_embeddings(await self._ask("Embed", messages().EmbedRequest(texts=texts)))
+            packed = self._read(await self._ask("Embed", messages().EmbedRequest(texts=texts)))
+            return self._wire.unpack_embeddings(packed)
 
     async def probe(self) -> str:
         from dagflow.remote.protocol import messages
 
         with self._told():
-            health = await self._ask("Health", messages().HealthRequest())
+            health = self._read(await self._ask("Health", messages().HealthRequest()))
         if health.draining:
             raise WorkerError("unavailable", f"`{self.options.address}` is about to end")
         return f"`{health.worker}` answers at {self.options.address}"
@@ -145,6 +154,12 @@ class Grpc(ModelWorker):
         if self._channel is None:
             raise WorkerError("unavailable", "the worker is closed", retryable=False)
         return self._calls[name](message, timeout=self._time_left(request), metadata=self._metadata)
+
+    def _read(self, packed: Any) -> Any:
+        """Give a message that came; gRPC gives None for what it can't read."""
+        if packed is None:
+            raise WorkerError("protocol", f"what `{self.options.address}` answers is no message of the protocol")
+        return packed
 
     def _time_left(self, request: Request | None) -> float | None:
         """How long anybody will wait for the answer, in seconds: the server is told, and need not go on longer."""
@@ -196,6 +211,8 @@ class Grpc(ModelWorker):
                 f"`{address}` and this worker do not agree on TLS: {said}; see to `tls`, `ca_file`, `server_name` and"
             )
             return WorkerError("unavailable", f"{text} `cert_file`", retryable=False)
+        if status == "RESOURCE_EXHAUSTED" and "larger than max" in said:  # trying again would not make it smaller
+            return WorkerError("protocol", f"`{address}`: {said}; an answer may have the length `max_message`")
         return WorkerError(_KINDS.get(status, "protocol"), f"`{address}`: {said or status.lower()}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from typer.testing import CliRunner
 from dagflow.cli import app
 from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
+from dagflow.engine.serve import serve_blocking
 from dagflow.errors import WorkerError
 from dagflow.exchange import Request
+from dagflow.remote.server import Security
 from dagflow.testing.alone import build_context, build_plugin, opened
 from dagflow.workers.grpc import Grpc
 
@@ -132,6 +135,8 @@ async def test_a_drain_that_takes_too_long(tmp_path: Path) -> None:
         (("--type", "echo", "-o", "delay"), 2, "KEY=VALUE"),
         (("--type", "echo", "--listen", "0.0.0.0:0"), 2, "open to others"),
         (("--type", "echo", "--listen", "here"), 2, "is no address"),
+        (("--type", "echo", "--listen", "unixhost:0"), 2, "open to others"),
+        (("--type", "echo", "--listen", "127.0.0.1:70000"), 2, "is no address"),
         (("--type", "echo", "--tls-cert", "c.pem"), 2, "goes together"),
         (("--type", "echo", "--client-ca", "c.pem"), 2, "needs `--tls-cert`"),
         (("--type", "echo", "--token-file", "none"), 2, "can't be read"),
@@ -159,3 +164,16 @@ def test_an_address_that_is_taken() -> None:
     assert done.returncode == 1
     assert "cannot listen" in done.stderr
     assert threading.active_count() < 50
+
+
+def test_a_signal_as_soon_as_it_listens() -> None:
+    """Whoever reads the line may send one at once: that drains as well, and does not kill."""
+    plan = compile_text(FILE)
+    told = []
+
+    def on_ready(port: int) -> None:
+        told.append(port)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert serve_blocking(plan, "small", "127.0.0.1:0", Security(), 8, 5.0, on_ready)
+    assert len(told) == 1

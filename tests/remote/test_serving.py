@@ -13,11 +13,13 @@ import trustme
 from desk import guarded
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pydantic import ValidationError
 
 from dagflow.completion import Completion
 from dagflow.errors import PluginError, WorkerError
 from dagflow.exchange import Chunk, Embeddings, Request, Usage
 from dagflow.plugin import ModelWorker
+from dagflow.redaction import Redactor
 from dagflow.remote.protocol import SERVICE
 from dagflow.remote.server import Security, WorkerServer
 from dagflow.testing import Answer, Sample, ScriptedWorker, check_plugin
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 ASK = Request(prompt="Why?")
 OPEN = Security()
+SECRET = "sk-of-the-worker"
 
 
 class Held(ModelWorker):
@@ -73,7 +76,7 @@ async def serving(
     worker: ModelWorker, security: Security = OPEN, max_waiting: int = 8, **keys: Any
 ) -> AsyncIterator[tuple[WorkerServer, str]]:
     """Serve a worker for the block; give the server and its address."""
-    server = WorkerServer(guarded(worker, **keys), security, max_waiting, time.monotonic, SILENT)
+    server = WorkerServer(guarded(worker, **keys), security, max_waiting, time.monotonic, SILENT, Redactor([SECRET]))
     port = await server.start("127.0.0.1:0")
     try:
         yield server, f"127.0.0.1:{port}"
@@ -371,3 +374,58 @@ async def test_it_keeps_the_rules() -> None:
         sample = Sample(Grpc, {"address": address}, patience_s=20.0)
         found = await asyncio.to_thread(lambda: list(check_plugin(sample)))
     assert [f"{f.rule.id}: {f.breach}" for f in found if f.breach] == []
+
+
+@asynccontextmanager
+async def answering(answer: bytes, **settings: Any) -> AsyncIterator[str]:
+    """Serve bytes as the answer of every call; give the address."""
+    server = grpc.aio.server(options=list(settings.items()))
+
+    async def once(packed: bytes, context: Any) -> bytes:
+        return answer
+
+    async def streamed(packed: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield answer
+
+    methods = {name: grpc.unary_unary_rpc_method_handler(once) for name in ("Infer", "Embed", "Health")}
+    methods["InferStream"] = grpc.unary_stream_rpc_method_handler(streamed)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+async def test_garbage_is_told() -> None:
+    """As a fault of the protocol, and not as a bug of the worker."""
+    async with answering(b"\xff\xff\xff") as address, asking(address) as worker:
+        for ask in (worker.infer(ASK), worker.probe(), anext(worker.stream(ASK)), worker.embed(["x"])):
+            with pytest.raises(WorkerError, match="no message of the protocol") as caught:
+                await ask
+            assert caught.value.kind == "protocol"
+
+
+async def test_an_answer_that_is_too_large() -> None:
+    """It would not get smaller, so it is not tried again; the remedy is told."""
+    async with answering(b"x" * 5000) as address, asking(address, max_message="1KiB") as worker:
+        with pytest.raises(WorkerError, match="`max_message`") as caught:
+            await worker.infer(ASK)
+    assert (caught.value.kind, caught.value.retryable) == ("protocol", False)
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "schlüssel"])
+def test_tokens_that_cannot_be_sent(token: str) -> None:
+    """They are refused in the file, and not at the first call."""
+    with pytest.raises(ValidationError, match="one line of ASCII"):
+        Grpc.Options(address="localhost:1", token=token)
+
+
+async def test_no_secret_of_the_server_travels() -> None:
+    """Whatever the worker raises."""
+    async with serving(ScriptedWorker([RuntimeError(f"no {SECRET}")])) as (_, address), asking(address) as worker:
+        with pytest.raises(WorkerError) as caught:
+            await worker.infer(ASK)
+    assert "the worker failed" in str(caught.value)
+    assert SECRET not in str(caught.value)

@@ -130,3 +130,42 @@ def test_a_kind_that_nobody_knows():
     error = wire.unpack_fault(fault.SerializeToString())
     assert (error.kind, error.retryable) == ("protocol", True)
     assert "`sleepy`" in str(error)
+
+
+def test_what_is_no_fault():
+    """A server that tells garbage has failed in the protocol."""
+    error = wire.unpack_fault(b"\xff\xff")
+    assert (error.kind, str(error)) == ("protocol", "the server failed, and what it tells of that is no `Fault`")
+
+
+@pytest.mark.parametrize("after", [float("nan"), float("inf"), -1.0])
+def test_a_wait_that_is_none(after):
+    """It is not waited for."""
+    fault = messages().Fault(kind="overloaded", message="m", retry_after_s=after)
+    assert wire.unpack_fault(fault.SerializeToString()).retry_after is None
+
+
+@pytest.mark.parametrize(
+    "usage", [{"input_tokens": -1}, {"cost": float("nan")}, {"cost": float("inf")}, {"cost": -1.0}]
+)
+def test_a_usage_that_cannot_be(usage):
+    """It would spoil sums and budgets."""
+    packed = messages().Completion(text="a", finish_reason="stop", usage=messages().Usage(**usage))
+    with pytest.raises(WorkerError, match="`usage`") as caught:
+        wire.unpack_completion(packed)
+    assert caught.value.kind == "protocol"
+
+
+@pytest.mark.parametrize("priority", [float("nan"), float("inf")])
+def test_a_priority_that_is_none(priority):
+    """It would have no place in a line."""
+    with pytest.raises(WorkerError, match="`priority`") as caught:
+        wire.unpack_request(messages().InferRequest(prompt="x", priority=priority), None)
+    assert caught.value.kind == "refused"
+
+
+def test_tool_calls_that_are_none():
+    """They are checked as the rest is."""
+    with pytest.raises(WorkerError, match="`tool_calls_json`") as caught:
+        wire.unpack_chunk(messages().Chunk(tool_calls_json='["x"]'))
+    assert caught.value.kind == "protocol"

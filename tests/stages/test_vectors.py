@@ -105,6 +105,32 @@ async def test_vectors_of_another_length(handbook: Path) -> None:
         index.search([1.0, 0.0, 0.0], 1)
 
 
+async def test_a_model_that_was_exchanged_at_the_next_start(handbook: Path) -> None:
+    """It is told with the file that keeps the old vectors, and what does not fit is not kept."""
+    await found(handbook, "x", Embedder(), mode="vector")
+    (handbook / "d.md").write_text("New.\n")
+    other = Embedder()
+    other.embed = lambda texts: _given([[1.0, 0.0]] * len(texts))  # type: ignore[method-assign]
+    with pytest.raises(WorkerError, match=r"have 2 and 3 numbers; .* delete `.*index\.vectors\.db`"):
+        await found(handbook, "x", other, mode="vector")
+    assert await found(handbook, "x", Embedder(), mode="vector")
+
+
+@pytest.mark.parametrize("vector", [[float("nan")], [1e300], []])
+async def test_vectors_that_are_none(vector: list[float], handbook: Path) -> None:
+    """They are not kept, where they would stay."""
+    odd = Embedder()
+    odd.embed = lambda texts: _given([vector] * len(texts))  # type: ignore[method-assign]
+    with pytest.raises(WorkerError) as caught:
+        await found(handbook, "x", odd, mode="vector")
+    assert caught.value.kind == "protocol"
+    assert await found(handbook, "x", Embedder(), mode="vector")
+
+
+async def _given(vectors: list[list[float]]) -> list[list[float]]:
+    return vectors
+
+
 async def test_ranks_are_merged() -> None:
     """A passage in both rankings comes before the first of either."""
     one, two, three = ({"text": name, "source": name, "score": 1.0} for name in "abc")

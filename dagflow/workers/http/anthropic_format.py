@@ -34,9 +34,12 @@ class _Counts(Struct, gc=False):
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
-    def over(self, usage: Usage | None) -> Usage:
-        """Give the counts, with those of an earlier event where this one is silent."""
-        usage = usage or Usage()
+    def over(self, earlier: Usage | None) -> Usage | None:
+        """Give the counts, with those of an earlier event where this one is silent, or tells what can't be."""
+        counts = self.input_tokens, self.output_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens
+        if any(count is not None and count < 0 for count in counts):
+            return earlier
+        usage = earlier or Usage()
         output = usage.output_tokens if self.output_tokens is None else self.output_tokens
         if self.input_tokens is None:
             return Usage(usage.input_tokens, output, usage.cached_tokens)

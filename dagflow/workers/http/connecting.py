@@ -12,16 +12,19 @@ import msgspec
 from dagflow.errors import PluginError, WorkerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagflow.workers.http.options import HttpOptions
 
 
-def error_of_connection(error: Exception, place: str, connect_s: float) -> WorkerError:
+def error_of_connection(error: Exception, place: str, connect_s: float, shown: Callable[[bytes], str]) -> WorkerError:
     """Give the error for what aiohttp raised.
 
     Args:
         error: a `ClientError`, or another of the operating system's.
         place: the host and port.
         connect_s: how long a connection may take to come about.
+        shown: gives what a message may show of what came, which aiohttp quotes.
     """
     import aiohttp
 
@@ -37,7 +40,8 @@ def error_of_connection(error: Exception, place: str, connect_s: float) -> Worke
         text = f"no connection to `{place}` ({_words(error.os_error)}); see to it that the server runs there"
         return WorkerError("unavailable", text)
     if isinstance(error, aiohttp.ClientResponseError):
-        return WorkerError("protocol", f"what answers at `{place}` does not speak HTTP ({error.message})")
+        said = shown(error.message.encode(errors="replace"))
+        return WorkerError("protocol", f"what answers at `{place}` does not speak HTTP ({said})")
     return WorkerError("unavailable", f"the connection to `{place}` broke before the answer was complete")
 
 

@@ -5,6 +5,7 @@ The names are those of vLLM, old and new. A server has a line for each model and
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ def read_load(text: str) -> Load | None:
     for name, value in _LINE.findall(text):
         with suppress(ValueError):
             number = float(value)
-            found.setdefault(name, []).append(number)
+            if math.isfinite(number):
+                found.setdefault(name, []).append(number)
     if not found.get("num_requests_running"):
         return None
     waiting = sum(found.get("num_requests_waiting", [])) + sum(found.get("num_requests_swapped", []))

@@ -27,9 +27,11 @@ class _Counts(Struct, gc=False):
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
-    def as_usage(self) -> Usage:
+    def as_usage(self) -> Usage | None:
+        """Give the counts; None where they can't be, which would give money back to budgets."""
         cached = self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
-        return Usage(self.prompt_tokens or 0, self.completion_tokens or 0, cached or 0)
+        counts = self.prompt_tokens or 0, self.completion_tokens or 0, cached or 0
+        return Usage(*counts) if min(counts) >= 0 else None
 
 
 class _Message(Struct, gc=False):
@@ -74,7 +76,7 @@ def read_answer(data: bytes, session: Session) -> Completion:
         raise WorkerError("protocol", f"the answer has no choices: `{session.shown(data)}`")
     choice = answer.choices[0]
     message = choice.message or _Message(choice.text)
-    if choice.finish_reason is None and not message.refusal:
+    if not choice.finish_reason and not message.refusal:
         raise WorkerError("protocol", f"the answer has no finish reason: `{session.shown(data)}`")
     usage = answer.usage and answer.usage.as_usage()
     calls = [_call_of(call) for call in message.tool_calls] if message.tool_calls else None
@@ -103,11 +105,13 @@ class OpenAIReader(AnswerReader):
         if event.choices:
             choice = event.choices[0]
             delta = choice.delta
+            if self._last is not None:
+                self._give_text_of_last(chunks)
             # Nearly all events are like this: some text, and nothing else.
             if (
                 delta is not None
                 and type(delta.content) is str
-                and choice.finish_reason is None
+                and not choice.finish_reason
                 and delta.tool_calls is delta.reasoning is delta.reasoning_content is delta.refusal is None
             ):
                 if delta.content:
@@ -117,6 +121,13 @@ class OpenAIReader(AnswerReader):
         elif self._last is not None and self._usage is not None:
             self._finish(chunks)
 
+    def _give_text_of_last(self, chunks: list[Chunk]) -> None:
+        """Give what the held-back chunk says, since more comes: some servers give each chunk a finish reason."""
+        last = self._last
+        if last.text or last.tool_calls or last.reasoning:
+            chunks.append(Chunk(last.text, None, None, last.model, last.tool_calls, last.reasoning))
+            self._last = Chunk("", last.finish_reason, None, last.model)
+
     def _take_rare(self, choice: _Choice, model: str | None, chunks: list[Chunk]) -> None:
         delta = choice.delta or _Message(choice.text)
         text = _content_of(delta)
@@ -124,7 +135,7 @@ class OpenAIReader(AnswerReader):
             text, self._refused = text + delta.refusal, True
         calls = tuple(map(_call_of, delta.tool_calls)) if delta.tool_calls else ()
         reasoning = delta.reasoning_content or delta.reasoning or ""
-        if choice.finish_reason is not None:
+        if choice.finish_reason:
             reason = "content_filter" if self._refused else choice.finish_reason
             self._last = Chunk(text, reason, None, model, calls, reasoning)
         elif text or calls or reasoning:

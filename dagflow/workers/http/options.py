@@ -18,9 +18,10 @@ def _check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port, or the brackets of an address
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # the port, the brackets of an address, or a part of the name that is empty or too long
         fits = False
-    if not fits or any(character.isspace() for character in url):
+    if not fits or "\\" in url or any(character.isspace() for character in url):
         raise _bad_url("a URL that begins with `http://` or `https://` and names a host")
     if parts.username is not None or parts.password is not None:
         raise _bad_url("a URL without a user and password; a key stands in `api_key`, anything else in `extra_headers`")

@@ -115,7 +115,7 @@ class Session:
 
     def connection_error(self, error: Exception) -> WorkerError:
         """Give the error for a connection that did not come about, or broke."""
-        return error_of_connection(error, self._parts.netloc, CONNECT_S)
+        return error_of_connection(error, self._parts.netloc, CONNECT_S, self.shown)
 
     def drain(self, response: aiohttp.ClientResponse) -> None:
         """Wait for the end of a body that says no more, without anybody waiting for that: its connection can be

@@ -51,7 +51,7 @@ class EventReader:
             self._begun = True
             lines[0] = lines[0].removeprefix(_BOM)
         events = self._events_of(lines)
-        self._held, self._held_bytes = [], sum(map(len, self._data))
+        self._held, self._held_bytes = [], sum(map(len, self._data)) + len(self._data)
         self._hold(rest)
         return events
 

@@ -278,6 +278,14 @@ async def test_odd_answers(server):
                 await one.infer(Request(prompt="a"))
 
 
+async def test_counts_that_cannot_be(server):
+    """They change nothing of what was told before, and are no usage by themselves."""
+    counts = {"input_tokens": -5, "output_tokens": 1}
+    server.will(json_reply({"content": [], "stop_reason": "end_turn", "usage": counts}))
+    async with worker(server) as one:
+        assert (await one.infer(Request(prompt="a"))).usage is None
+
+
 async def test_probe_and_embeddings(server):
     """The list of models tells; there are no embeddings."""
     async with worker(server) as one:

@@ -140,6 +140,26 @@ async def test_a_whole_answer(server):
     assert (found.usage, found.reasoning, found.tool_calls) == (Usage(9, 2, 4), "Hm.", [CALL])
 
 
+@pytest.mark.parametrize("reason", ["stop", ""])
+async def test_a_finish_reason_in_each_chunk(server, reason):
+    """Some servers give one, or an empty one, all the time: no text is lost, and none changes its place."""
+    called = delta("b", reason, tool_calls=[CALL])
+    server.will(events(delta("a", reason), called, delta("c"), delta("d", "stop"), delta("")))
+    chunks, _ = await stream(server)
+    assert [chunk.finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+    found = Completion.of(chunks)
+    assert (found.text, found.tool_calls[0]["id"]) == ("abcd", CALL["id"])
+
+
+async def test_counts_that_cannot_be(server):
+    """They are as good as none, so that no budget gets money back."""
+    counts = {"prompt_tokens": -1000, "completion_tokens": 5}
+    server.will(json_reply({"choices": [{"text": "a", "finish_reason": "stop"}], "usage": counts}))
+    assert (await infer(server)).usage is None
+    server.will(events(delta("a", "stop"), {"choices": [], "usage": counts}))
+    assert (await stream(server))[0][-1].usage is None
+
+
 async def test_a_refusal_is_an_answer(server):
     """Whole or streamed: its words, and the finish reason `content_filter`."""
     server.will(json_reply({"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}))
@@ -268,7 +288,16 @@ async def test_probes(server):
 
 def test_bad_options():
     """Each is refused when the file is validated, and no secret is repeated."""
-    for url in ("api.example.org/v1", "ftp://a/v1", "http:///v1", "http://a:x/v1", "http://a b/"):
+    for url in (
+        "api.example.org/v1",
+        "ftp://a/v1",
+        "http:///v1",
+        "http://a:x/v1",
+        "http://a b/",
+        "http://a..b/",
+        f"http://{'a' * 70}.b/",
+        "http://a\\b/",
+    ):
         assert complaints(OpenAI, base_url=url)[0] == (
             "base_url",
             "expected a URL that begins with `http://` or `https://` and names a host",

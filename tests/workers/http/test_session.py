@@ -218,6 +218,22 @@ async def test_what_does_not_speak_http():
     assert "does not speak HTTP" in str(error)
 
 
+async def test_what_a_broken_head_says_is_shown_in_short():
+    """On one line, and without the key that it repeats."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + SECRET.encode() + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        error = await failure(f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}", api_key=SECRET)
+    assert "Invalid header token" in str(error)
+    assert SECRET not in str(error)
+    assert "\n" not in str(error)
+
+
 @pytest.fixture(scope="module")
 def authority():
     """An authority of the tests' own."""

@@ -67,4 +67,6 @@ def test_what_is_held_back_is_bounded(monkeypatch):
         read(b"data: ", b"x" * 60, b"x" * 60)
     with pytest.raises(EventTooLong):
         read(*[b"data: " + b"x" * 20 + b"\n"] * 6)
+    with pytest.raises(EventTooLong):
+        read(*[b"data\n"] * 101)
     assert len(read(*[b"data: " + b"x" * 20 + b"\n\n"] * 6)) == 6

@@ -71,7 +71,9 @@ def test_metrics_of_old_and_new_servers(text):
     assert load.calls == 8
 
 
-@pytest.mark.parametrize("text", ["", "<html>", "vllm:num_requests_running{} odd\n", "other_metric 5\n"])
+@pytest.mark.parametrize(
+    "text", ["", "<html>", "vllm:num_requests_running{} odd\n", "vllm:num_requests_running NaN\n", "other_metric 5\n"]
+)
 def test_metrics_that_do_not_tell(text):
     """Nothing is known then, which is not a load of 0."""
     assert read_load(text) is None
@@ -94,7 +96,6 @@ async def test_the_hint_is_asked_for_in_the_background(server):
 
 async def test_a_server_that_does_not_tell(server, monkeypatch):
     """The hint is gone, and asked for again later; one question at a time, and closing does not wait for it."""
-    monkeypatch.setattr("dagflow.workers.vllm._PATIENCE_S", 0.01)
     clock = Clock()
     async with worker(server, clock) as one:
         for reply in (json_reply({}, 404), Reply([HOLD])):
@@ -103,11 +104,12 @@ async def test_a_server_that_does_not_tell(server, monkeypatch):
             assert one.load_hint() == 5
             clock.advance(1.0)
             server.will(reply)
-            one.load_hint()
-            await one._asking
+            with monkeypatch.context() as impatient:
+                impatient.setattr("dagflow.workers.vllm._PATIENCE_S", 0.01)
+                one.load_hint()
+                await one._asking
             assert one.load_hint() is None
             clock.advance(1.0)
-        monkeypatch.setattr("dagflow.workers.vllm._PATIENCE_S", 60.0)
         server.will(Reply([HOLD]))
         one.load_hint()
         clock.advance(9.0)
