@@ -16,6 +16,7 @@ from anyio import CancelScope
 from dagflow.engine.faults import as_record_error
 from dagflow.engine.retry_budget import RetryBudget
 from dagflow.errors import DeadlinePassed, FlowSignal, RecordError, StageTimeout
+from dagflow.inference.pause import LONGEST_PAUSE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -145,4 +146,4 @@ def backoff_s(retry: RetryPlan, attempt: int, error: RecordError) -> float:
     """
     bound = min(retry.max_backoff_s, retry.backoff_s * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
     drawn = random.uniform(0, bound)
-    return max(drawn, error.retry_after or 0.0)
+    return max(drawn, min(error.retry_after or 0.0, LONGEST_PAUSE_S))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.inference.gate import Guard
 
 if TYPE_CHECKING:
     from dagflow.inference.call import Call
+
+
+LONGEST_PAUSE_S: Final = 3600.0
+"""The longest that anybody waits because a server asked for it, in seconds; then it is tried again."""
 
 
 class Pause(Guard):
@@ -23,7 +27,7 @@ class Pause(Guard):
 
     def settle(self, call: Call, now_s: float) -> None:
         if call.error == "overloaded" and call.retry_after is not None:
-            self._until_s = now_s + call.retry_after
+            self._until_s = now_s + min(call.retry_after, LONGEST_PAUSE_S)
 
     def state(self, now_s: float) -> dict[str, Any]:
         left_s = self._until_s - now_s

@@ -9,8 +9,10 @@ from desk import Desk, tenant
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagflow.engine.guard import backoff_s
 from dagflow.errors import WorkerError
 from dagflow.exchange import Request, Usage
+from dagflow.graph.plan import RetryPlan
 from dagflow.inference.call import Call
 from dagflow.inference.window import Window
 
@@ -231,6 +233,14 @@ def test_the_newest_retry_after_counts():
     desk.clock.advance(2)
     assert desk.enter() is not None
     assert desk.state("pause") == {}
+
+
+def test_an_absurd_retry_after_is_bounded():
+    """A server that asks for years is tried again after an hour."""
+    desk = Desk(remote=True)
+    desk.ask("overloaded", retry_after=1e9)
+    assert desk.gate.look(desk.call()) == pytest.approx(3600)
+    assert backoff_s(RetryPlan(), 1, WorkerError("overloaded", "later", retry_after=1e9)) == 3600
 
 
 def test_an_overload_without_a_word_makes_no_pause():
