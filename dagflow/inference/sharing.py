@@ -99,5 +99,8 @@ class Sharing:
             request.parameters,
             self._worker.keys_of(request.record),
         )
-        text = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")
+        try:
+            text = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")
+        except (TypeError, ValueError):  # what JSON can't hold is the worker's to refuse
+            text = repr(asked).encode("utf-8", "surrogatepass")
         return blake2b(text, digest_size=16).digest()

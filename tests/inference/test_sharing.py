@@ -304,6 +304,14 @@ async def test_another_worker_has_another_cache():
     assert [(await sharing.infer(ASK)).text for sharing in (first, second)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("odd", [{"prompt": "\ud800"}, {"parameters": {1: 2}}, {"parameters": {"a": object()}}])
+async def test_what_json_cannot_hold_has_a_key_as_well(odd):
+    """Whether it can be asked is the worker's to say."""
+    sharing = cached(ScriptedWorker(["x"]))
+    request = replace(ASK, **odd)
+    assert [(await sharing.infer(request)).shared for _ in range(2)] == [None, "cache"]
+
+
 async def test_both_at_once():
     """The shared call fills the cache once."""
     worker = Paced()
