@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from dagflow.addresses import Address, parse_address
 from dagflow.record import ALWAYS_READABLE
 from dagflow.units import (
     DURATION_PATTERN,
@@ -125,6 +126,14 @@ TokenAllowance = Annotated[
     _schema(RATE_PATTERN, "200k tokens/min"),
 ]
 """The same of tokens, written as `200k tokens/min`."""
+
+ListenAddress = Annotated[
+    Address,
+    _unit("bad_address", parse_address),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8000"]}),
+]
+"""An address to listen at, written as `127.0.0.1:8000`."""
 
 FilePath = Annotated[Path, AfterValidator(_resolve), InFile()]
 """A path, relative to the pipeline file; `-` stays as it is."""

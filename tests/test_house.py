@@ -15,7 +15,19 @@ PACKAGE = ROOT / "dagflow"
 
 # Imports only go down. A name stands for a module or for all modules of a package.
 FLOORS = [
-    ["version", "errors", "units", "words", "record", "chat", "exchange", "rewriting", "live_stream", "completion"],
+    [
+        "version",
+        "errors",
+        "units",
+        "addresses",
+        "words",
+        "record",
+        "chat",
+        "exchange",
+        "rewriting",
+        "live_stream",
+        "completion",
+    ],
     ["expressions", "options", "delays", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
     ["telemetry", "channel", "store", "inference", "remote"],
