@@ -43,7 +43,7 @@ class Grpc(ModelWorker):
 
     class Options(Options):
         address: str = Field(description="where the server listens: `HOST:PORT`")
-        model: str | None = Field(None, description="the model that answers where a record asks for none")
+        model: str | None = Field(None, description="the model to ask for; without it, the one that a record names")
         token: Secret | None = Field(None, description="what the server demands as a bearer token")
         tls: bool = Field(False, description="encrypt, and check the server's certificate")
         ca_file: FilePath | None = Field(None, description="certificates that are trusted instead of the system's")
@@ -146,7 +146,7 @@ class Grpc(ModelWorker):
 
     def _packed(self, request: Request) -> Any:
         packed = self._wire.pack_request(request)
-        if request.model is None and self.options.model is not None:
+        if self.options.model is not None:
             packed.model = self.options.model
         return packed
 

@@ -125,7 +125,7 @@ class HttpWorker(ModelWorker):
             raise WorkerError("refused", f"{error}; the server has {some}") from error
 
     def _model(self, request: Request) -> str:
-        model = request.model or self.options.model
+        model = self.options.model or request.model
         if not model:
             raise WorkerError("refused", "no model is named; set `model` in the worker's table")
         return model

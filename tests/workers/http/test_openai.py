@@ -63,7 +63,7 @@ async def test_what_is_asked(server):
     extra = {"seed": 1, "top_p": 0.5}
     parameters = {"seed": 2, "tools": [], "n": 1, "priority": 5, "model": "x", "stream": False, "stream_options": {}}
     request = Request(messages=CHAT, model="big", parameters=parameters, priority=3, session="s")
-    asked = {"seed": 2, "top_p": 0.5, "tools": [], "n": 1, "model": "big", "messages": CHAT}
+    asked = {"seed": 2, "top_p": 0.5, "tools": [], "n": 1, "model": "tiny", "messages": CHAT}
     server.will(json_reply({"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}))
     await infer(server, request, extra_body=extra, api_key="sk-1", extra_headers={"X-Team": "red"})
     assert server.requests[-1].path == "/v1/chat/completions"
@@ -74,6 +74,14 @@ async def test_what_is_asked(server):
     await stream(server, request, extra_body=extra)
     assert server.requests[-1].json == {**asked, "stream": True, "stream_options": {"include_usage": True}}
     assert "Authorization" not in server.requests[-1].headers
+
+
+@pytest.mark.parametrize(("own", "asked", "sent"), [("own", "big", "own"), (None, "big", "big"), ("own", None, "own")])
+async def test_whose_model_counts(server, own, asked, sent):
+    """What the file names is asked for, whatever a caller says; where it names none, the caller chooses."""
+    server.will(json_reply({"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}))
+    await infer(server, Request(messages=CHAT, model=asked), model=own)
+    assert server.requests[-1].json["model"] == sent
 
 
 async def test_an_empty_key_is_none(server):
