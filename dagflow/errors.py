@@ -294,6 +294,8 @@ class WorkerError(RecordError):
     `kind` is one of `timeout`, `unavailable`, `overloaded` (retryable unless told otherwise),
     `refused`, `context_window`, `content_policy`, `protocol` (not retryable unless told otherwise).
     `worker` is its name in the file, which is set where the call was made, and then said in the message.
+    `status` is the HTTP status for whoever waits for an answer, where the kind does not tell it: a call may be
+    `refused` for what the request says (400) or for what the worker's table says (502).
     """
 
     worker: str | None = None
@@ -309,7 +311,13 @@ class WorkerError(RecordError):
     }
 
     def __init__(
-        self, kind: str, message: str, *, retryable: bool | None = None, retry_after: float | None = None
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
     ) -> None:
         if kind not in self.KINDS:
             raise ValueError(f"unknown kind of worker error `{kind}`; known are {', '.join(self.KINDS)}")
@@ -317,6 +325,7 @@ class WorkerError(RecordError):
         self.code = f"worker-{kind.replace('_', '-')}"  # type: ignore[misc]
         self.retryable = self.KINDS[kind] if retryable is None else retryable
         self.retry_after = retry_after
+        self.status = status
         super().__init__(message)
 
     def __str__(self) -> str:

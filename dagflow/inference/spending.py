@@ -67,7 +67,7 @@ class Budget(Guard):
             if self.spent < most * _NEARLY:
                 return math.inf  # whether the rest will be spent is known when a call under way has ended
             text = f"the budget of worker `{self._worker}` is spent: {self.spent:.6g} of {most:g}"
-            raise WorkerError("refused", text)
+            raise WorkerError("refused", text, status=429)
         return 0.0
 
     def take(self, call: Call, now_s: float) -> None:

@@ -163,6 +163,8 @@ def pack_fault(error: Exception) -> Any:
     fault = messages().Fault(kind=error.kind, message=str(error), retryable=error.retryable)
     if error.retry_after is not None:
         fault.retry_after_s = error.retry_after
+    if error.status is not None:
+        fault.status = error.status
     return fault
 
 
@@ -178,7 +180,8 @@ def unpack_fault(data: bytes) -> WorkerError:
     if fault.kind not in WorkerError.KINDS:
         text = f"the server failed with the unknown kind `{fault.kind}`: {fault.message}"
         return WorkerError("protocol", text, retryable=fault.retryable, retry_after=after)
-    return WorkerError(fault.kind, fault.message, retryable=fault.retryable, retry_after=after)
+    status = fault.status if 400 <= fault.status < 600 else None
+    return WorkerError(fault.kind, fault.message, retryable=fault.retryable, retry_after=after, status=status)
 
 
 def _packed(kind: Any, value: Any, text: str, calls: Sequence[Any], reasoning: str) -> Any:

@@ -109,7 +109,7 @@ class OpenAI(HttpWorker):
     async def _embed_part(self, texts: list[str]) -> _Vectors:
         model = self.options.model
         if model is None:
-            raise WorkerError("refused", "no model is named; set `model` in the worker's table")
+            raise WorkerError("refused", "no model is named; set `model` in the worker's table", status=502)
         body = encode_body({**self.options.extra_body, "model": model, "input": texts})
         data = await self._session.post_whole("/embeddings", body)
         answer = decode_answer(_VECTORS, data, self._session)

@@ -102,7 +102,10 @@ def test_adaptive_max():
 def test_guards_limits():
     """Calls beyond the limit wait; here until the end of the second."""
     report = run('limits = { requests = "10/s" }', count=11)
-    assert report["workers"]["main"]["limits"] == [{"requests": {"limit": 10, "used": 1}}]
+    [limits] = report["workers"]["main"]["limits"]
+    # The first ten may stand in two bins of the window, of which the earlier one is forgotten first.
+    assert limits["requests"]["limit"] == 10
+    assert 1 <= limits["requests"]["used"] < 10
     assert report["duration_s"] > 0.9
 
 

@@ -108,14 +108,10 @@ def test_vectors():
 @pytest.mark.parametrize("kind", WorkerError.KINDS)
 def test_faults(kind):
     """Each kind, with what was said of trying again."""
-    for error in (WorkerError(kind, "no"), WorkerError(kind, "no", retryable=True, retry_after=2.5)):
+    for error in (WorkerError(kind, "no"), WorkerError(kind, "no", retryable=True, retry_after=2.5, status=429)):
         back = wire.unpack_fault(wire.pack_fault(error).SerializeToString())
-        assert (back.kind, str(back), back.retryable, back.retry_after) == (
-            error.kind,
-            str(error),
-            error.retryable,
-            error.retry_after,
-        )
+        told = [(e.kind, str(e), e.retryable, e.retry_after, e.status) for e in (error, back)]
+        assert told[0] == told[1]
     assert kind in wire.STATUS_OF
 
 

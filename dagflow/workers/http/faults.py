@@ -51,6 +51,8 @@ _STATUS_OF: Final = {
     "overloaded_error": 529,
 }
 
+_OF_TABLE: Final = (401, 402, 403, 404, 429)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -121,7 +123,10 @@ def error_of_fault(
     before, _, remedy = reason.partition("; ")
     message = f"{before} ({told}){words}" + (f"; {remedy}" if remedy else "")
     should = {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
-    return WorkerError(kind, message, retryable=should, retry_after=retry_after)
+    # Neither a wrong key nor a wrong URL is the caller's to mend, whatever the server's status says of us.
+    not_theirs = known in _OF_TABLE or _SPENT.search(f"{fault.names} {fault.message}")
+    own = 502 if kind == "refused" and not_theirs else None
+    return WorkerError(kind, message, retryable=should, retry_after=retry_after, status=own)
 
 
 def _judge(fault: Fault, status: int, retry_after: float | None, has_key: bool) -> tuple[str, str]:

@@ -69,7 +69,9 @@ class HttpOptions(Options):
     """What every worker needs that asks a server over HTTP; the kinds of servers add to it."""
 
     base_url: BaseUrl = Field(description="where the server's endpoints begin")
-    model: str | None = Field(None, min_length=1, description="the model to ask for; without it, the one that a record names")
+    model: str | None = Field(
+        None, min_length=1, description="the model to ask for; without it, the one that a record names"
+    )
     api_key: HeaderSecret | None = Field(None, description="the key; write it as `${env:NAME}`")
     extra_headers: dict[HeaderName, HeaderSecret] = Field(
         {}, description="more headers of each request; their values are treated as secrets"

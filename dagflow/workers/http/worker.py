@@ -127,7 +127,7 @@ class HttpWorker(ModelWorker):
     def _model(self, request: Request) -> str:
         model = self.options.model or request.model
         if not model:
-            raise WorkerError("refused", "no model is named; set `model` in the worker's table")
+            raise WorkerError("refused", "no model is named; set `model` in the worker's table", status=502)
         return model
 
     def _parameters(self, request: Request) -> dict[str, Any]:

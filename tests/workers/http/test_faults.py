@@ -77,6 +77,23 @@ def test_the_other_kinds(status, body, kind, retryable, says):
     assert says in str(found)
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (400, {"error": {"message": "Odd `top_p`."}}, None),
+        (413, "", None),
+        (401, "", 502),
+        (404, {"detail": "Not Found"}, 502),
+        (429, {"error": {"message": "Pay.", "code": "insufficient_quota"}}, 502),
+        (400, {"error": {"message": "Your credit balance is too low."}}, 502),
+        (500, "", None),
+    ],
+)
+def test_what_is_not_the_callers_to_mend(status, body, told):
+    """A wrong key, a wrong URL and an empty account are faults of the worker's table."""
+    assert error(status, body).status == told
+
+
 def test_without_a_key_one_is_demanded():
     """What is missing is not wrong."""
     assert "demands a key (401); set `api_key`" in str(error_of_fault(Fault(""), 401, {}, has_key=False))
