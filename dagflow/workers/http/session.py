@@ -219,6 +219,7 @@ class Answer:
 async def _drain(response: aiohttp.ClientResponse) -> None:
     try:
         async with asyncio.timeout(_DRAIN_S):
-            await response.content.readany()
+            while not response.content.at_eof():  # the end of the body may come in a piece of its own
+                await response.content.readany()
     except Exception:  # whatever it is, nobody needs what would have come
         response.close()
