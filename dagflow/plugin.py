@@ -8,24 +8,23 @@ that a method may raise is named on the method here; implementations need not re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from dagflow.completion import abandon_live
+from dagflow.context import ChannelLinks, Context
 from dagflow.errors import WorkerError
 from dagflow.exchange import Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from dagflow.channel.channel import Channel
     from dagflow.completion import Completion
     from dagflow.exchange import Chunk
     from dagflow.graph.plan import EdgePlan
     from dagflow.record import Outcome, Record
-    from dagflow.telemetry.instruments import Metrics
 
 CONTRACTS: Final = (1,)
 """The versions of this contract that this dagflow keeps. `docs/contract.md` is the first."""
@@ -35,31 +34,6 @@ class NoOptions(BaseModel):
     """The options of a plugin that has none."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-@dataclass(slots=True)
-class Context:
-    """What a plugin may know of the pipeline it runs in.
-
-    Attributes:
-        name: the node's or worker's name in the file.
-        logger: a structlog logger bound to that name.
-        clock: the pipeline's monotonic clock, in seconds; deadlines are points on it.
-        metrics: counters and histograms, shown in the report under this node.
-        workers: the opened workers that this node's options name.
-        live: for a stage that makes completions: whether what follows forwards a live one.
-        resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
-        timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
-    """
-
-    name: str
-    logger: Any
-    clock: Callable[[], float]
-    metrics: Metrics
-    workers: Mapping[str, ModelWorker] = field(default_factory=dict)
-    live: bool = False
-    resumes: bool = False
-    timeout_s: float | None = None
 
 
 class Plugin:
@@ -112,10 +86,19 @@ class Source(Node, ABC):
     Attributes:
         finite: whether `records` ends by itself. A run ends when all finite sources have ended.
         can_cancel: whether it may cancel what it handed in.
+        serves: whether callers wait for the answers of its records; every way must lead to a sink that gives them.
     """
 
     finite: bool = True
     can_cancel: bool = False
+    serves: ClassVar[bool] = False
+
+    def exposed_at(self) -> str | None:
+        """Give the address at which other machines could use it if there were no `[auth]`; asked before `open`.
+
+        None where they cannot, or where the options say that they may.
+        """
+        return None
 
     @abstractmethod
     def records(self) -> AsyncIterator[Record]:
@@ -181,10 +164,12 @@ class Sink(Node, ABC):
     Attributes:
         default_concurrency: `concurrency` where the file does not say.
         forwards_live: whether `write` takes a live completion and forwards its chunks. May be a property.
+        answers: whether it hands records back to who waits for them, with `Ticket.reply`.
     """
 
     default_concurrency: ClassVar[int] = 1
     forwards_live: bool = False
+    answers: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, record: Record) -> Awaitable[None] | None:
@@ -280,20 +265,3 @@ class Transport(Plugin, ABC):
     @abstractmethod
     def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
         """Build the channel of one edge; nothing is sent before `open` has returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelLinks:
-    """What a channel is connected to.
-
-    Attributes:
-        on_lost: told of each record that the channel loses: record, outcome, reason.
-        clock: seconds, for `max_wait` and deadlines.
-        receivers: waiting receivers, shared by all channels that lead to one node.
-        lanes: the doorbell of each lane, where the node has lanes; its channel is a `LaneChannel` then.
-    """
-
-    on_lost: Callable[[Record, Outcome, str], None]
-    clock: Callable[[], float]
-    receivers: Any
-    lanes: Sequence[Any] = ()

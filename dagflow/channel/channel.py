@@ -1,16 +1,15 @@
 """Channel: a bounded queue between one node's output and another node's input.
 
-Ownership: `send` and `send_nowait` take the record over at the call. From then on the channel
-either hands it out once, or loses it once and tells `on_lost`. The one exception is a
-closed channel, which takes nothing and raises `EndOfStream`.
+Ownership: `send` and `send_nowait` take the record over at the call. From then on the channel either hands it
+out once, or loses it once and tells `on_lost`. Only a closed channel takes nothing, and raises `EndOfStream`.
 
-Nothing here yields to the event loop unless it must wait. Whoever waits to send is served in
-order: nobody overtakes a waiting sender.
+Nothing here yields to the event loop unless it must wait. Nobody overtakes a waiting sender.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.fifo import Fifo
 from dagflow.channel.orders import build_order
 from dagflow.channel.policies import POLICIES
+from dagflow.channel.reasons import ABANDONED, BLOCK_TIMEOUT, CANCELLED, MAX_WAIT, TOO_LARGE
 from dagflow.channel.sending import Sending
 from dagflow.channel.statistics import ChannelStatistics, payload_bytes
 from dagflow.errors import EndOfStream, WouldBlock
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import EdgePlan
     from dagflow.plugin import ChannelLinks
     from dagflow.record import Record, Ticket
-
-TOO_LARGE = "too_large"
-BLOCK_TIMEOUT = "block_timeout"
-MAX_WAIT = "max_wait"
-CANCELLED = "cancelled"
-ABANDONED = "abandoned"
 
 
 class Channel:
@@ -80,6 +74,12 @@ class Channel:
         self._set_limit()
         self.offered = self.taken = self.expired = self.cancelled = self.max_depth = 0
         self.shed_reasons: dict[str, int] = {}
+
+    @property
+    def room(self) -> int:
+        """How many records it would take now without waiting or losing one."""
+        is_full = self._senders or self._bytes >= (self.edge.max_bytes or math.inf)
+        return 0 if is_full else self.edge.capacity - len(self._buffer)
 
     @property
     def is_ended(self) -> bool:

@@ -144,7 +144,7 @@ class LoggingTable(Options):
     format: Literal["console", "json"] = Field("console", description="lines for people, or one JSON object a line")
 
 
-TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "dead_letters", "logging")
+TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "auth", "dead_letters", "logging")
 
 NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
     "source": SourceTable,

@@ -66,9 +66,14 @@ class Book:
             self._gate.ring()
 
     @property
+    def room(self) -> int:
+        """How many records may be handed in now."""
+        return self.max_in_flight - len(self.live) - self.extra
+
+    @property
     def has_room(self) -> bool:
         """Whether a source may hand in another record."""
-        return len(self.live) + self.extra < self.max_in_flight
+        return self.room > 0
 
     async def wait_for_room(self) -> None:
         """Wait until a source may hand in another record."""

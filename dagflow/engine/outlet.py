@@ -6,6 +6,7 @@ or has ended.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from dagflow.engine.postbox import UNFINISHED
@@ -63,6 +64,13 @@ class Branch:
             self._shadow.outcomes[Outcome.FAILED] += 1
             return False
 
+    def holds(self, record: Record) -> bool:
+        """Whether the edge's condition holds, as far as it can be told; notes nothing."""
+        try:
+            return self._when is None or self._when.holds(record)
+        except ExpressionError:
+            return False
+
     def copy(self, record: Record) -> Record:
         """Make the record that travels here beside the original."""
         twin = record.copy()
@@ -106,6 +114,18 @@ class Outlet:
         except ExpressionError:
             return False
 
+    def room(self, record: Record) -> int:
+        """How many records like this one would go out now without waiting. Edges that shed never wait."""
+        if self.direct is not None:
+            return _room_of(self.direct)
+        rooms = []
+        for branch in self._branches:
+            if branch.is_plain or (not branch.is_shadow and branch.holds(record)):
+                rooms.append(_room_of(branch.channel))
+                if self._fan_out == "first":
+                    break
+        return min(rooms, default=sys.maxsize)
+
     async def send(self, record: Record, origin: Record | None = None) -> None:
         """Send the record over each edge whose condition holds, or over the first one.
 
@@ -146,6 +166,10 @@ class Outlet:
             self._place.end(record, Outcome.FILTERED)
         else:
             self._on_failed(record, Unmatched(), origin)
+
+
+def _room_of(channel: Channel) -> int:
+    return channel.room if channel.edge.when_full == "block" else sys.maxsize
 
 
 async def _send_each(pairs: list[tuple[Branch, Record]]) -> None:

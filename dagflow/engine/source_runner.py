@@ -107,6 +107,11 @@ class SourceRunner:
             self._log.warning("progress raised", node=self.plan.name, error=describe(error), exc_info=error)
             return None
 
+    def room(self, record: Record) -> int:
+        """How many records like this one would be taken now without waiting."""
+        outlet = self.outlets.get(record.port)
+        return self._book.room if outlet is None else min(self._book.room, outlet.room(record))
+
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket's outcome into the book, and tell the source."""
         self._book.settle(ticket, outcome)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dagflow.channel.channel import ABANDONED, CANCELLED
+from dagflow.access.grants import Grants
+from dagflow.channel.reasons import ABANDONED, CANCELLED
+from dagflow.config.auth_tables import all_tokens
 from dagflow.engine.book import Book
 from dagflow.engine.faults import Faults, Unfinished
 from dagflow.engine.intake import Bells, build_intakes
@@ -98,6 +100,7 @@ class Wirer:
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
         self._places: dict[str, Place] = {}
         self._workers = self._wiring.workers
+        self._grants = None if plan.auth is None else _built("auth", lambda: Grants(all_tokens(plan.auth)))
 
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""
@@ -124,7 +127,8 @@ class Wirer:
     def _wire_node(self, node: NodePlan) -> None:
         wiring = self._wiring
         plugin = self._substitutes[node.name] if node.name in self._substitutes else _built(node.name, node.build)
-        wiring.plugins.append((plugin, self._context(node.name, node)))
+        context = self._context(node.name, node)
+        wiring.plugins.append((plugin, context))
         outlets: dict[str | None, Outlet] = {}
         place = self._place_after(node)
         if node.kind == "source":
@@ -133,6 +137,7 @@ class Wirer:
                 node, plugin, outlets, place, postbox, wiring.book, wiring.faults, self._cancel, self._log
             )
             wiring.sources[node.name] = runner
+            context.room = runner.room
         else:
             runner = wiring.nodes[node.name] = self._build_runner(node, plugin, outlets, place)
         outlets.update(self._build_outlets(node, place, runner.end_failed))
@@ -211,6 +216,7 @@ class Wirer:
             live=getattr(plan, "live", False),
             resumes=self._resumes,
             timeout_s=getattr(plan, "timeout_s", None),
+            grants=self._grants,
         )
 
     def _cancel(self, ticket: Ticket) -> None:

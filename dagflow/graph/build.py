@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagflow.config.auth_tables import AuthTable
 from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
 from dagflow.config.tables import DeadLettersTable, DefaultsTable, LoggingTable, PipelineTable
@@ -49,6 +50,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         transports=draft.transports,
         logging=LoggingPlan(logging.level, logging.format),
         dead_letters=_dead_letters(draft),
+        auth=draft.tables.get(("auth",)),
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -61,6 +63,8 @@ def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
     settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
     if "dead_letters" in document.tables:  # there are none by default
         settings["dead_letters"] = DeadLettersTable
+    if "auth" in document.tables:
+        settings["auth"] = AuthTable
     for name, model in settings.items():
         values = {key: value for key, value in document.table(name).items() if (name, key) != ("pipeline", "edges")}
         table, found = validate(model, values, Subject((name,), f"`[{name}]`"), document)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from dagflow.config.auth_tables import AuthTable
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.expressions import Expression
     from dagflow.plugin import ModelWorker, Node, Transport
@@ -73,6 +74,9 @@ class NodePlan:
         join: how it joins branches; None if it takes records as they come.
         forwards: whether it takes live completions: a stage that passes them on, a sink that forwards them.
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
+        serves: for a source: whether callers wait for answers.
+        answers: for a sink: whether it gives them.
+        exposed_at: for a source: the address at which others could use it without `[auth]`.
     """
 
     name: str
@@ -95,6 +99,9 @@ class NodePlan:
     workers: tuple[str, ...] = ()
     forwards: bool = False
     live: bool = False
+    serves: bool = False
+    answers: bool = False
+    exposed_at: str | None = None
 
     def build(self) -> Any:
         """Construct the plugin; does no I/O."""
@@ -185,6 +192,7 @@ class Plan:
     transports: Mapping[str, type[Transport]] = field(default_factory=dict)
     logging: LoggingPlan = LoggingPlan()
     dead_letters: DeadLettersPlan | None = None
+    auth: AuthTable | None = None
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)

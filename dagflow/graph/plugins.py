@@ -8,7 +8,7 @@ from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES
 from dagflow.errors import AmbiguousType, PluginError, UnknownType
-from dagflow.plugin import Sink
+from dagflow.plugin import Sink, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +56,9 @@ def ask_declarations(cls: type[Node], options: BaseModel) -> dict[str, Any]:
         "reads_any": tuple(_names("reads_any", group) for group in node.reads_any()),
         "writes": None if writes is None else _names("writes", writes),
         "ports": _names("ports", node.ports()),
+        "answers": bool(getattr(node, "answers", False)),
+        "serves": bool(getattr(node, "serves", False)),
+        "exposed_at": node.exposed_at() if isinstance(node, Source) else None,
         "forwards": bool(getattr(node, "forwards_live" if isinstance(node, Sink) else "passes_live", False)),
     }
 

@@ -72,6 +72,16 @@ class Window:
         elif amount > 0:
             self.take(amount, now_s)
 
+    def used_at(self, now_s: float) -> int:
+        """Say how much of the limit is taken."""
+        self._forget(now_s)
+        return self.used
+
+    def reset_s(self, now_s: float) -> float:
+        """Say when all of the limit will be there again if nothing more is taken, in seconds."""
+        self._forget(now_s)
+        return self._bins[-1].ends_s + self.length_s - now_s if self._bins else 0.0
+
     def is_unused(self, now_s: float) -> bool:
         """Whether it holds nothing, and so is like a new one."""
         self._forget(now_s)

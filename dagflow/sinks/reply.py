@@ -16,6 +16,7 @@ class Reply(Sink):
 
     default_concurrency = 64  # a live answer holds its slot as long as it streams
     forwards_live = True
+    answers = True
 
     async def write(self, record: Record) -> None:
         ticket = record.ticket

@@ -1,0 +1,1 @@
+"""Who may use a service, as whom, and how much."""

@@ -1,0 +1,65 @@
+"""Context: what a plugin may know of the pipeline it runs in, and ChannelLinks, what a channel is connected to."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dagflow.access.grants import Grants
+    from dagflow.plugin import ModelWorker
+    from dagflow.record import Outcome, Record
+    from dagflow.telemetry.instruments import Metrics
+
+
+def _any_number(record: Record) -> int:
+    return sys.maxsize
+
+
+@dataclass(slots=True)
+class Context:
+    """What a plugin may know of the pipeline it runs in.
+
+    Attributes:
+        name: the node's or worker's name in the file.
+        logger: a structlog logger bound to that name.
+        clock: the pipeline's monotonic clock, in seconds; deadlines are points on it.
+        metrics: counters and histograms, shown in the report under this node.
+        workers: the opened workers that this node's options name.
+        live: for a stage that makes completions: whether what follows forwards a live one.
+        resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
+        timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
+        grants: what the tokens of `[auth]` allow; None where there is no such table.
+        room: for a source: how many records like the given one would be taken now without waiting.
+    """
+
+    name: str
+    logger: Any
+    clock: Callable[[], float]
+    metrics: Metrics
+    workers: Mapping[str, ModelWorker] = field(default_factory=dict)
+    live: bool = False
+    resumes: bool = False
+    timeout_s: float | None = None
+    grants: Grants | None = None
+    room: Callable[[Record], int] = _any_number
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLinks:
+    """What a channel is connected to.
+
+    Attributes:
+        on_lost: told of each record that the channel loses: record, outcome, reason.
+        clock: seconds, for `max_wait` and deadlines.
+        receivers: waiting receivers, shared by all channels that lead to one node.
+        lanes: the doorbell of each lane, where the node has lanes; its channel is a `LaneChannel` then.
+    """
+
+    on_lost: Callable[[Record, Outcome, str], None]
+    clock: Callable[[], float]
+    receivers: Any
+    lanes: Sequence[Any] = ()
