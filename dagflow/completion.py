@@ -11,7 +11,6 @@ completion that is not live does not change any more.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dagflow.chat import merge_tool_calls
@@ -215,6 +214,20 @@ class Completion:
         finally:
             stream.abandon()
 
+    async def batches(self) -> AsyncIterator[list[Chunk]]:
+        """Iterate over the chunks as they come, all that have come at a time; else like `chunks`."""
+        stream = self._stream
+        if stream is None or stream.abandoned:
+            await self.wait_ended()
+            yield [self._as_chunk()]
+            return
+        stream.claim()
+        try:
+            while await stream.wait_for_chunks():
+                yield stream.take_all()
+        finally:
+            stream.abandon()
+
     async def whole(self) -> Completion:
         """Read a live completion to its end and return it; a whole one at once.
 
@@ -269,27 +282,3 @@ class Completion:
 
     def __repr__(self) -> str:
         return f"Completion({self.text!r}, finish_reason={self.finish_reason!r}, live={self.is_live})"
-
-
-def abandon_live(values: Iterable[Any]) -> None:
-    """Say of every live completion among the values that nobody will read its chunks; what has ended stays readable."""
-    for value in values:
-        if isinstance(value, Completion) and value.is_live:
-            value.abandon()
-
-
-def abandon_dropped(before: Iterable[Any], after: Iterable[Any]) -> None:
-    """Abandon the live completions of `before` that `after` lacks, but for those that somebody is reading."""
-    kept = {id(value) for value in after}
-    for value in before:
-        if isinstance(value, Completion) and value.is_live and not value.is_read and id(value) not in kept:
-            value.abandon()
-
-
-async def await_live(values: Iterable[Any]) -> None:
-    """Wait until no completion among the values is live; none of their chunks is for anybody."""
-    for value in values:
-        if isinstance(value, Completion) and value.is_live:
-            value.abandon()
-            with suppress(RecordError):  # it stands in the completion, for whoever looks
-                await value.wait_ended()

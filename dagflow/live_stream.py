@@ -132,6 +132,14 @@ class LiveStream:
             self.writer = None
         return chunk
 
+    def take_all(self) -> list[Chunk]:
+        """Take all chunks that wait; at least one must be there."""
+        chunks = list(self.waiting)
+        self.waiting.clear()
+        _wake(self.writer)
+        self.writer = None
+        return chunks
+
     def abandon(self) -> None:
         """Stop reading: chunks are dropped, and nobody waits for room."""
         self.abandoned = True

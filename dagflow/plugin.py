@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from dagflow.completion import abandon_live
 from dagflow.context import ChannelLinks, Context
 from dagflow.errors import WorkerError
 from dagflow.exchange import Request
+from dagflow.live_values import abandon_live
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence

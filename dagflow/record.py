@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dagflow.errors import RecordError
+    from dagflow.trail import Trail
 
 NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -139,6 +140,7 @@ class Ticket:
         delivered: the record as the first sink took it; noted only if the source can cancel.
         gatherings: what each join has of it; None until a join has to know of it.
         accepted: what dead letters say of its acceptance; None where none is kept of it.
+        trail: what happened to it on its way; None where nobody wants to know.
     """
 
     __slots__ = (
@@ -154,6 +156,7 @@ class Ticket:
         "owner",
         "record",
         "running",
+        "trail",
     )
 
     def __init__(self, record: Record, owner: TicketOwner) -> None:
@@ -168,6 +171,7 @@ class Ticket:
         self.delivered: Record | None = None
         self.gatherings: dict[Any, Any] | None = None
         self.accepted: Any = None
+        self.trail: Trail | None = None
         self._rank = _NOTHING
 
     @property

@@ -7,10 +7,11 @@ import asyncio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from dagflow.completion import Completion, abandon_dropped, await_live
+from dagflow.completion import Completion
 from dagflow.errors import RecordError, StreamCut, WorkerError
 from dagflow.exchange import Chunk, Request, Usage
 from dagflow.live_stream import LIVE_CAPACITY
+from dagflow.live_values import abandon_dropped, await_live
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagflow.channel.doorbell import Doorbell
-from dagflow.completion import abandon_live
 from dagflow.errors import PipelineClosed, RecordError
+from dagflow.live_values import abandon_live
 from dagflow.plugin import Source
 from dagflow.record import Outcome, Record
 

@@ -78,6 +78,7 @@ class Engine:
             self._wiring = Wirer(plan, clock, self._log, self._redactor, substitutes, letters, resumes).wire()
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
+        self._notes = any(runner.plugin.serves for runner in self._wiring.sources.values())
         self._flow: TaskGroup | None = None
         self._opening: anyio.CancelScope | None = None
         self._finishing: anyio.CancelScope | None = None
@@ -175,7 +176,7 @@ class Engine:
     async def _run_node(self, node: NodeRunner) -> None:
         async with anyio.create_task_group() as slots:
             for intake in node.intakes:
-                slots.start_soon(Slot(node, intake, self._cancellable).run)
+                slots.start_soon(Slot(node, intake, self._cancellable, self._notes).run)
         self._close_channels(node.plan.name)
 
     def _give_up(self, record: Record, error: RecordError) -> None:

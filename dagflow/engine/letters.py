@@ -17,8 +17,9 @@ from uuid import uuid4
 import anyio
 
 from dagflow.channel.doorbell import Doorbell
-from dagflow.completion import Completion, await_live
+from dagflow.completion import Completion
 from dagflow.errors import OpenFailed, StoreError, describe
+from dagflow.live_values import await_live
 from dagflow.store.database import open_database
 from dagflow.store.letter import Letter, Selection
 from dagflow.store.letters import LETTERS, add_letter, count_letters, purge_letters, remove_letters

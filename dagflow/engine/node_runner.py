@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from dagflow.completion import await_live
 from dagflow.engine.faults import as_record_error, unknown_port
 from dagflow.engine.guard import Guard, TicketCancelled
 from dagflow.engine.postbox import UNFINISHED
 from dagflow.errors import DeadlinePassed, RecordError
+from dagflow.live_values import await_live
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Histogram
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dagflow.completion import abandon_live
 from dagflow.engine.gathering import Gathering
+from dagflow.live_values import abandon_live
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dagflow.completion import abandon_live
 from dagflow.errors import describe
+from dagflow.live_values import abandon_live
 from dagflow.record import Outcome, Record, UnreadableInput
 from dagflow.store.letter import Letter
 from dagflow.store.payload import pack

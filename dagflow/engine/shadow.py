@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagflow.completion import abandon_live
+from dagflow.live_values import abandon_live
 from dagflow.record import Outcome, Ticket
 
 if TYPE_CHECKING:

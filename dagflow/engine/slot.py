@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope
 
-from dagflow.completion import abandon_dropped
 from dagflow.engine.faults import is_interruption
 from dagflow.engine.results import SLICE, pass_on, pass_on_yielded
 from dagflow.engine.thread import ThreadCall
 from dagflow.errors import EndOfStream, WouldBlock
+from dagflow.live_values import abandon_dropped
 from dagflow.record import Record
+from dagflow.trail import noting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,10 +35,12 @@ _END: Final = object()
 class Slot:
     """One loop of a node."""
 
-    __slots__ = ("_bell", "_call", "_entered", "_guarded", "_inlet", "_needs_guard", "_node", "_thread")
+    __slots__ = ("_bell", "_call", "_entered", "_guarded", "_inlet", "_needs_guard", "_node", "_notes", "_thread")
 
-    def __init__(self, node: NodeRunner, intake: Intake, cancellable: bool) -> None:
+    def __init__(self, node: NodeRunner, intake: Intake, cancellable: bool, notes: bool = False) -> None:
+        """Build a slot; `cancellable`: whether records may be cancelled; `notes`: whether some have trails."""
         self._node = node
+        self._notes = notes
         self._inlet, self._bell = intake
         self._thread = ThreadCall(node.call) if node.is_plain_function else None
         self._call = self._thread or node.call
@@ -57,6 +60,8 @@ class Slot:
 
     async def _loop(self) -> None:
         node, guarded, call, guarded_call = self._node, self._guarded, self._call, self._guarded_call
+        if self._notes:
+            call, guarded_call = noting(node.plan.name, call), noting(node.plan.name, guarded_call)
         if node.join is not None:
             call, guarded_call = node.join.checking(call), node.join.checking(guarded_call)
         receive_nowait, observe, forward = self._inlet.receive_nowait, node.latency.pending.append, node.forward

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope
 
-from dagflow.completion import abandon_live
 from dagflow.engine.faults import as_record_error, is_interruption, unknown_port
 from dagflow.engine.postbox import accepted_from
 from dagflow.engine.results import SLICE
 from dagflow.engine.telling import Telling
 from dagflow.errors import WouldBlock, describe
+from dagflow.live_values import abandon_live
 from dagflow.plugin import Source
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
+from dagflow.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -146,7 +147,7 @@ class SourceRunner:
         book, live, limit = self._book, self._book.live, self._book.max_in_flight
         direct = None if self.plan.ports else self.outlets[None].direct
         send_nowait = None if direct is None else direct.send_nowait
-        marked, shared = self.plugin.can_cancel or self.postbox.keeps, book.sources > 1
+        marked, shared = self.plugin.can_cancel or self.postbox.keeps or self.plugin.serves, book.sources > 1
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
@@ -182,6 +183,8 @@ class SourceRunner:
     def _mark(self, ticket: Ticket) -> None:
         if self.plugin.can_cancel:
             ticket.running = set()
+        if self.plugin.serves:
+            ticket.trail = Trail()
         if self.postbox.keeps:
             ticket.accepted = accepted_from(self.plan.name, ticket.record)
 

@@ -81,6 +81,12 @@ class Call:
             self._estimate = _estimated(self.request, self.texts)
         return self._estimate
 
+    def note_on_trail(self, worker: str) -> None:
+        """Note on the record's trail, where it has one, that a worker is asked for it."""
+        record = self.request.record if self.request is not None else None
+        if record is not None and record.ticket is not None and record.ticket.trail is not None:
+            record.ticket.trail.calls.append((worker, self))
+
     def fail(self, error: BaseException, now_s: float) -> None:
         """Note what ended the call.
 

@@ -173,6 +173,8 @@ class GuardedWorker(ModelWorker):
             self.tally.turned_away += 1
             raise
         self.tally.begin()
+        if not self.members:
+            call.note_on_trail(self.name)
         return call
 
     def _fail(self, call: Call, error: BaseException) -> None:

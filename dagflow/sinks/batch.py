@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from dagflow.completion import Completion
 from dagflow.errors import InvalidField
-from dagflow.exchange import Usage
+from dagflow.openai_shapes import build_chat_body
 
 if TYPE_CHECKING:
     from dagflow.record import Record
@@ -28,37 +28,10 @@ def build_answer(record: Record) -> dict[str, Any]:
     answer = {"id": f"batch_req_{unique}", "custom_id": record.id, "response": None, "error": None}
     completion = record.get("completion")
     if isinstance(completion, Completion):
-        body = _build_body(completion, f"chatcmpl-{unique}")
+        body = build_chat_body(completion, f"chatcmpl-{unique}", int(time.time()), completion.model)
         answer["response"] = {"status_code": 200, "request_id": f"req_{unique}", "body": body}
     elif record.get("error"):
         answer["error"] = {"code": record["error"]["code"], "message": record["error"]["message"]}
     else:
         raise InvalidField("completion", "a completion, as stage `inference` writes it", completion)
     return answer
-
-
-def _build_body(completion: Completion, id: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": completion.text}
-    if completion.tool_calls:
-        message |= {"content": completion.text or None, "tool_calls": completion.tool_calls}
-    return {
-        "id": id,
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": completion.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": completion.finish_reason}],
-        "usage": _build_usage(completion.usage),
-    }
-
-
-def _build_usage(usage: Usage | None) -> dict[str, Any] | None:
-    if usage is None:
-        return None
-    built: dict[str, Any] = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    if usage.cached_tokens:
-        built["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
-    return built

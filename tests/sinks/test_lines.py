@@ -107,7 +107,14 @@ def test_openai_batch_lines() -> None:
     assert body == {
         "object": "chat.completion",
         "model": "m",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "four"}, "finish_reason": "length"}],
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "four"},
+                "logprobs": None,
+                "finish_reason": "length",
+            }
+        ],
         "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
     }
 

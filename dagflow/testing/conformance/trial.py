@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dagflow.completion import abandon_live
 from dagflow.config.shape import named_workers
 from dagflow.errors import describe
+from dagflow.live_values import abandon_live
 from dagflow.record import Record, Ticket
 from dagflow.testing.alone import build_context, read_options
 from dagflow.testing.conformance.rule import Breach

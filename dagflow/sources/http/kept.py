@@ -1,0 +1,64 @@
+"""Kept: submissions that can be found again: those under way, and for a while those that have settled."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from dagflow.sources.http.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from dagflow.record import Outcome
+    from dagflow.sources.http.options import KeptOptions
+    from dagflow.sources.http.submission import Submission
+
+
+class Kept:
+    """A bounded table of submissions.
+
+    Args:
+        keeps: which of those that have settled are kept, by their outcome; None for all.
+    """
+
+    def __init__(
+        self, options: KeptOptions, clock: Callable[[], float], keeps: frozenset[Outcome] | None = None
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._keeps = keeps
+        self._under_way: dict[Hashable, Submission] = {}
+        self._settled: OrderedDict[Hashable, tuple[float, Submission]] = OrderedDict()
+
+    def find(self, key: Hashable) -> Submission | None:
+        """Give the submission of a key, if it is still known."""
+        self._forget()
+        found = self._settled.get(key)
+        return self._under_way.get(key) if found is None else found[1]
+
+    def put(self, key: Hashable, submission: Submission) -> None:
+        """Keep a submission that is under way.
+
+        Raises:
+            Refusal: so many are under way that there is no room for it.
+        """
+        if len(self._under_way) >= self._options.max_entries:
+            raise Refusal(429, "overloaded", "too many requests are under way that are to be kept", should_retry=True)
+        self._under_way[key] = submission
+        submission.settled.add_done_callback(lambda _: self._settle(key, submission))
+
+    def _settle(self, key: Hashable, submission: Submission) -> None:
+        del self._under_way[key]
+        if self._keeps is None or submission.settled.result() in self._keeps:
+            self._settled.pop(key, None)
+            self._settled[key] = self._clock() + self._options.ttl, submission
+            self._forget()
+
+    def _forget(self) -> None:
+        now_s = self._clock()
+        while self._settled:
+            until_s, _ = next(iter(self._settled.values()))
+            if now_s < until_s and len(self._settled) <= self._options.max_entries:
+                return
+            self._settled.popitem(last=False)

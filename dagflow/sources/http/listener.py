@@ -1,0 +1,104 @@
+"""Listener: accepts connections, and holds them to their limits; what a request means is not its business."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from dagflow.sources.http.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagflow.addresses import Address
+    from dagflow.sources.http.options import HttpOptions, TlsOptions
+
+_MAX_LINE: Final = 8190  # bytes of a request line or a header; what servers usually allow
+_MAX_HEADERS: Final = 100
+_HANDSHAKE_S: Final = 10.0
+_BACKLOG: Final = 1024
+_FULL: Final = Refusal(503, "connections", "too many connections are open", retry_after_s=1)
+
+
+class Listener:
+    """Serves HTTP at one address, with TLS or without.
+
+    Args:
+        handle: answers a request; it is cancelled when the client leaves.
+    """
+
+    def __init__(
+        self, options: HttpOptions, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    ) -> None:
+        self._options = options
+        self._server = web.Server(
+            handle,
+            request_factory=self._build_request,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=options.idle_timeout,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
+            max_headers=_MAX_HEADERS,
+            lingering_time=1.0,
+        )
+        self._listening: asyncio.Server | None = None
+
+    async def open(self) -> Address:
+        """Begin to listen; give the address with the port that was taken.
+
+        Raises:
+            OSError: it can't be listened at, or the certificate can't be used.
+        """
+        address, tls = self._options.listen, self._options.tls
+        context = None if tls is None else _build_tls(tls)
+        handshake = {} if context is None else {"ssl_handshake_timeout": _HANDSHAKE_S}
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(
+            self._accept, address.host, address.port, ssl=context, backlog=_BACKLOG, **handshake
+        )
+        return address.at_port(self._listening.sockets[0].getsockname()[1])
+
+    async def close(self, timeout_s: float) -> None:
+        """Accept nothing more, let answers end that are being sent, then cut what is left."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+        await self._server.shutdown(timeout_s)
+
+    def _accept(self) -> asyncio.Protocol:
+        if len(self._server.connections) >= self._options.max_connections:
+            return _Refused()
+        return self._server()
+
+    def _build_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        limit = self._options.max_body
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=limit
+        )
+
+
+class _Refused(asyncio.Protocol):
+    """Says that there is no room for another connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        told = {"Content-Type": "application/json", "Content-Length": len(_FULL.body), "Connection": "close"}
+        lines = [f"{name}: {value}\r\n" for name, value in {**told, **_FULL.headers}.items()]
+        transport.write(f"HTTP/1.1 503 Service Unavailable\r\n{''.join(lines)}\r\n".encode() + _FULL.body)
+        transport.close()
+
+
+def _build_tls(options: TlsOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(options.cert, options.key)
+        if options.client_ca is not None:
+            context.load_verify_locations(options.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        raise OSError(f"the certificate `{options.cert}` or its key cannot be used: {error}") from error
+    return context

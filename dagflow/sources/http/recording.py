@@ -1,0 +1,104 @@
+"""Recording: the native endpoint. Any fields go in, and the record comes back, now or when asked for."""
+
+from __future__ import annotations
+
+from asyncio import shield
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from dagflow.record import Outcome
+from dagflow.sources.http.admission import admit, route
+from dagflow.sources.http.asked import read_object, read_record
+from dagflow.sources.http.callers import record_of
+from dagflow.sources.http.kept import Kept
+from dagflow.sources.http.refusals import Refusal
+from dagflow.sources.http.responses import respond
+
+if TYPE_CHECKING:
+    from dagflow.plugin import Context
+    from dagflow.sources.http.callers import Caller
+    from dagflow.sources.http.door import Door
+    from dagflow.sources.http.options import HttpOptions
+    from dagflow.sources.http.submission import Submission
+
+
+class Recording:
+    """Takes records in, and shows what became of them to the tenant whose they are."""
+
+    def __init__(self, options: HttpOptions, context: Context, door: Door) -> None:
+        self._options = options
+        self._clock = context.clock
+        self._door = door
+        self._kept = Kept(options.records, context.clock)
+
+    async def post(
+        self, request: web.BaseRequest, caller: Caller, body: bytes, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Take a record in; answer when it has settled, or at once with `Prefer: respond-async`."""
+        asked = read_record(read_object(body))
+        record = record_of(asked, caller, self._clock(), self._options.request_timeout)
+        route(record, asked.model, self._options)
+        if "respond-async" in request.headers.get("Prefer", "").lower():
+            return self._answer_later(record, caller, headers)
+        submission = admit(self._door, record, caller, headers, self._clock)
+        try:
+            await shield(submission.settled)
+        except BaseException:
+            self._door.leave(submission)
+            raise
+        submission.listeners -= 1
+        if submission.settled.result() is not Outcome.DELIVERED:
+            raise self._door.refusal_of(submission)
+        return respond(self._shown(submission), headers)
+
+    def get(self, caller: Caller, id: str) -> dict[str, Any]:
+        """Say what has become of a record.
+
+        Raises:
+            Refusal: there is none of this id, or no longer.
+        """
+        return self._shown(self._find(caller, id))
+
+    def delete(self, caller: Caller, id: str) -> dict[str, Any]:
+        """Cancel a record; one that has settled stays as it is.
+
+        Raises:
+            Refusal: as `get`.
+        """
+        submission = self._find(caller, id)
+        self._door.cancel(submission)
+        return self._shown(submission)
+
+    def _answer_later(self, record: Any, caller: Caller, headers: dict[str, str]) -> web.Response:
+        key = (caller.grant.tenant, record.id)
+        if self._kept.find(key) is not None:
+            raise Refusal(409, "duplicate_id", f"there is a record `{record.id}` already", should_retry=False)
+        submission = admit(self._door, record, caller, headers, self._clock)
+        try:
+            self._kept.put(key, submission)
+        except Refusal:
+            self._door.cancel(submission)
+            raise
+        headers["Location"] = f"/v1/records/{record.id}"
+        headers["Preference-Applied"] = "respond-async"
+        return respond(self._shown(submission), headers, 202)
+
+    def _find(self, caller: Caller, id: str) -> Submission:
+        found = self._kept.find((caller.grant.tenant, id))
+        if found is None:
+            raise Refusal(404, "record_not_found", f"there is no record `{id[:200]}`, or no longer", should_retry=False)
+        return found
+
+    def _shown(self, submission: Submission) -> dict[str, Any]:
+        shown: dict[str, Any] = {"id": submission.record.id, "object": "record", "outcome": None}
+        if not submission.settled.done():
+            return {**shown, "status": "in_flight"}
+        outcome = submission.settled.result()
+        shown |= {"status": "settled", "outcome": outcome and outcome.value, "record": None, "error": None}
+        if submission.answer is not None:
+            shown["record"] = dict(submission.answer)
+        if outcome is not Outcome.DELIVERED:
+            refusal = self._door.refusal_of(submission)
+            shown["error"] = {"status": refusal.status, "code": refusal.code, "message": refusal.message}
+        return shown
