@@ -1,19 +1,20 @@
 """Guard: one record's call of a plugin, under its timeout, its deadline, cancellation and retry.
 
 From the outside in: the record's deadline and cancellation bound everything, waiting between
-attempts included; `retry` makes attempts; `timeout` bounds each. A scope is built only for
+attempts included; `retry` makes attempts; `timeout` bounds each. An interruption is built only for
 what is set.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from anyio import CancelScope
 
 from dagflow.engine.faults import as_record_error
+from dagflow.engine.interruption import DueTimes, Interruption
 from dagflow.engine.retry_budget import RetryBudget
 from dagflow.errors import DeadlinePassed, FlowSignal, RecordError, StageTimeout
 from dagflow.inference.pause import LONGEST_PAUSE_S
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _MOST_DOUBLINGS: Final = 64  # more than any `max_backoff` needs; a float holds a thousand
 
 
+class Interrupted(FlowSignal):
+    """Work was stopped from here."""
+
+
 class TicketCancelled(FlowSignal):
     """Whoever submitted the record asked for its cancellation."""
 
@@ -39,6 +44,7 @@ class Guard:
 
     __slots__ = (
         "_clock",
+        "_due_times",
         "_keeps_original",
         "_name",
         "_on_retry",
@@ -58,6 +64,7 @@ class Guard:
         self._uses_original = node.retry.attempts > 1 or node.on_error == "port"
         self._keeps_original = self._uses_original or keeps_letters
         self._clock = clock
+        self._due_times = DueTimes(clock)
         self._on_retry = on_retry
         share = node.retry.budget
         self.retry_budget = RetryBudget(share, clock) if share is not None and node.retry.attempts > 1 else None
@@ -84,17 +91,16 @@ class Guard:
             return await work()
         if ticket.cancelled:
             raise TicketCancelled
-        with CancelScope() as scope:
-            if record.deadline is not None:
-                scope.deadline = anyio.current_time() + record.deadline - self._clock()
-            if ticket.running is None:
-                return await work()
-            ticket.running.add(scope.cancel)
-            try:
-                return await work()
-            finally:
-                ticket.running.discard(scope.cancel)
-        raise TicketCancelled if ticket.cancelled else DeadlinePassed()
+        interruption = Interruption()
+        if ticket.running is not None:
+            ticket.running.add(interruption)
+        try:
+            return await self._until(record.deadline, interruption, work)
+        except Interrupted:
+            raise (TicketCancelled if ticket.cancelled else DeadlinePassed()) from None
+        finally:
+            if ticket.running is not None:
+                ticket.running.discard(interruption)
 
     async def timed(self, work: Callable[[], Awaitable[Any]], spent_s: float = 0.0) -> Any:
         """Do something within what is left of the stage's timeout after `spent_s`.
@@ -104,9 +110,28 @@ class Guard:
         """
         if self._timeout_s is None:
             return await work()
-        with CancelScope(deadline=anyio.current_time() + self._timeout_s - spent_s):
+        try:
+            return await self._until(self._clock() + self._timeout_s - spent_s, Interruption(), work)
+        except Interrupted:
+            raise StageTimeout(self._timeout_s) from None
+
+    async def _until(self, due_s: float | None, interruption: Interruption, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do something until it is interrupted, at a point on the clock or by others.
+
+        Raises:
+            Interrupted: it was.
+        """
+        if due_s is not None:
+            self._due_times.add(interruption, due_s)
+        try:
             return await work()
-        raise StageTimeout(self._timeout_s)
+        except asyncio.CancelledError:
+            if interruption.end():
+                raise Interrupted from None
+            raise
+        finally:
+            self._due_times.remove(interruption)
+            interruption.end()
 
     async def _attempts(self, record: Record, call: Call) -> Any:
         attempt = 1
