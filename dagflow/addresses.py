@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ def parse_address(text: str) -> Address:
     return Address(host, int(port))
 
 
+@lru_cache(maxsize=256)
 def is_loopback_name(host: str) -> bool:
     """Whether a host name or address, without brackets, means this machine alone."""
     if host.lower().rstrip(".") == "localhost":

@@ -7,7 +7,7 @@ ordinary one and may be retried; after it an error travels in the completion, to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import Field
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from dagflow.plugin import Context
     from dagflow.record import Record
 
-
 T = TypeVar("T")
+
+_PARAMETERS: Final = "a table of sampling parameters"
 
 
 class CacheOptions(Options):
@@ -43,7 +44,8 @@ class Inference(Stage):
     """Asks `worker` for a completion of `prompt`, or of `messages` where no stage wrote a prompt.
 
     Writes it to `completion`, or `output`, which is then whole: what forwards chunks looks at
-    `completion` alone. A record's own `parameters` and `model` override those of the stage and the worker.
+    `completion` alone. A record's own `parameters` override those of the stage; its `model` counts where the worker has
+    none. `stream = false` among the parameters of a record is for whoever reads no chunks.
     """
 
     default_concurrency = 8
@@ -95,12 +97,18 @@ class Inference(Stage):
         return answers
 
     async def process(self, record: Record) -> Record:
+        return await self._process_whole(record)
+
+    async def _process_whole(self, record: Record) -> Record:
         completion = await self._worker.infer(self._request(record))
         self._count(completion)
         record[self.options.output] = completion
         return record
 
     async def _process_live(self, record: Record) -> AsyncIterator[Record]:
+        if (_given(record, "parameters", dict, _PARAMETERS) or {}).get("stream") is False:
+            yield await self._process_whole(record)
+            return
         stream = self._worker.stream(self._request(record))
         try:
             completion = Completion.live()
@@ -143,7 +151,9 @@ class Inference(Stage):
 
     def _request(self, record: Record) -> Request:
         prompt = _given(record, "prompt", str, "a text")
-        parameters = _given(record, "parameters", dict, "a table of sampling parameters")
+        parameters = _given(record, "parameters", dict, _PARAMETERS) or {}
+        if "stream" in parameters:
+            parameters = {name: value for name, value in parameters.items() if name != "stream"}
         return Request(
             messages=_chat(record) if prompt is None else None,
             prompt=prompt,

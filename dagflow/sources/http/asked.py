@@ -111,7 +111,7 @@ def read_record(body: dict[str, Any]) -> Asked:
     own = {name: body.pop(name) for name in _OF_RECORD if name in body}
     model = _model(body)
     text = body.get("input")
-    usual = {"input": "", "messages": [], "parameters": {}, "model": model, "operation": _RECORD}
+    usual = {"input": "", "messages": [], "parameters": {"stream": False}, "model": model, "operation": _RECORD}
     messages = body.get("messages")
     if messages is None and isinstance(text, str):
         usual["messages"] = [{"role": "user", "content": text}]
@@ -152,6 +152,8 @@ def _completed(body: dict[str, Any], fields: dict[str, Any], operation: str) -> 
     if body.get("logprobs") not in (None, False, 0):
         raise wrong("`logprobs` are not supported", "logprobs")
     parameters = {name: value for name, value in body.items() if value is not None}
+    if not stream:
+        parameters["stream"] = False  # nobody reads chunks: the model may answer at once
     fields |= {"parameters": parameters, "model": model, "operation": operation}
     return Asked(fields, model, bool(stream), bool(options and options.get("include_usage")), own=own)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from asyncio import shield
 from hashlib import sha256
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -94,14 +94,14 @@ class Asking:
             completion = completion_of(answer)
             await self._wait_ended(completion, submission)
             build = build_chat if path == _CHAT else build_text
-            body = build(completion, uuid4().hex, asked.model)
+            body = build(completion, token_hex(12), asked.model)
         return respond(body, {**headers, **headers_of(submission, self._clock())})
 
     async def _stream(
         self, request: web.BaseRequest, asked: Asked, submission: Submission, headers: dict[str, str]
     ) -> web.StreamResponse:
         events = EventStream(request, headers, self._options.ping_interval, self._options.write_timeout)
-        framing = Framing(request.path == _CHAT, uuid4().hex, asked.model, asked.with_usage)
+        framing = Framing(request.path == _CHAT, token_hex(12), asked.model, asked.with_usage)
         try:
             try:
                 completion = completion_of(await self._answer_of(submission))
