@@ -7,7 +7,6 @@ what is set.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ from dagflow.errors import DeadlinePassed, FlowSignal, RecordError, StageTimeout
 from dagflow.inference.pause import LONGEST_PAUSE_S
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
     from dagflow.graph.plan import NodePlan, RetryPlan
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 
 _MOST_DOUBLINGS: Final = 64  # more than any `max_backoff` needs; a float holds a thousand
-
-
-class Interrupted(FlowSignal):
-    """Work was stopped from here."""
 
 
 class TicketCancelled(FlowSignal):
@@ -45,6 +41,7 @@ class Guard:
     __slots__ = (
         "_clock",
         "_due_times",
+        "_is_plain",
         "_keeps_original",
         "_name",
         "_on_retry",
@@ -63,6 +60,8 @@ class Guard:
         # What fails is retried, sent to the error port, or kept, as it entered; so the plugin gets a copy.
         self._uses_original = node.retry.attempts > 1 or node.on_error == "port"
         self._keeps_original = self._uses_original or keeps_letters
+        # Then there is nothing around one call on the record itself.
+        self._is_plain = not (self._keeps_original or node.timeout_s is not None)
         self._clock = clock
         self._due_times = DueTimes(clock)
         self._on_retry = on_retry
@@ -74,66 +73,55 @@ class Guard:
         """Whether even a record without a deadline that nobody can cancel needs it."""
         return self._timeout_s is not None or self._uses_original
 
-    async def run(self, record: Record, call: Call) -> Any:
-        """Call the plugin until it answers or may not be tried again.
+    async def run(self, record: Record, call: Call, task: asyncio.Task[Any]) -> Any:
+        """Call the plugin until it answers or may not be tried again; `task` is the one that does.
 
         Raises:
             RecordError: the last attempt's error, with node and attempt.
             DeadlinePassed: the record's deadline came first.
             TicketCancelled: somebody cancelled it.
         """
-        return await self.within_life(record, lambda: self._attempts(record, call))
+        if record.deadline is None and record.ticket.running is None:
+            return await self._attempts(record, call, task)
+        with self._life(record, task):
+            if not self._is_plain:
+                return await self._attempts(record, call, task)
+            try:
+                return await call(record)
+            except Exception as caught:
+                raise as_record_error(caught, self._name)  # noqa: B904 (it has its cause)
 
-    async def within_life(self, record: Record, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def within_life(self, record: Record, work: Callable[[], Awaitable[Any]], task: asyncio.Task[Any]) -> Any:
         """Do something for a record until its deadline, or until its ticket is cancelled."""
-        ticket = record.ticket
-        if record.deadline is None and ticket.running is None:
+        if record.deadline is None and record.ticket.running is None:
             return await work()
-        if ticket.cancelled:
-            raise TicketCancelled
-        interruption = Interruption()
-        if ticket.running is not None:
-            ticket.running.add(interruption)
-        try:
-            return await self._until(record.deadline, interruption, work)
-        except Interrupted:
-            raise (TicketCancelled if ticket.cancelled else DeadlinePassed()) from None
-        finally:
-            if ticket.running is not None:
-                ticket.running.discard(interruption)
+        with self._life(record, task):
+            return await work()
 
-    async def timed(self, work: Callable[[], Awaitable[Any]], spent_s: float = 0.0) -> Any:
-        """Do something within what is left of the stage's timeout after `spent_s`.
+    async def timed(self, work: Awaitable[Any], task: asyncio.Task[Any], spent_s: float = 0.0) -> Any:
+        """Await something within what is left of the stage's timeout after `spent_s`.
 
         Raises:
             StageTimeout: it took longer.
         """
-        if self._timeout_s is None:
-            return await work()
-        try:
-            return await self._until(self._clock() + self._timeout_s - spent_s, Interruption(), work)
-        except Interrupted:
-            raise StageTimeout(self._timeout_s) from None
+        timeout_s = self._timeout_s
+        if timeout_s is None:
+            return await work
+        due_s = self._clock() + timeout_s - spent_s
+        with Interruption(task, lambda: StageTimeout(timeout_s), self._due_times, due_s):
+            return await work
 
-    async def _until(self, due_s: float | None, interruption: Interruption, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Do something until it is interrupted, at a point on the clock or by others.
+    def _life(self, record: Record, task: asyncio.Task[Any]) -> Interruption:
+        ticket = record.ticket
+        if ticket.cancelled:
+            raise TicketCancelled
 
-        Raises:
-            Interrupted: it was.
-        """
-        if due_s is not None:
-            self._due_times.add(interruption, due_s)
-        try:
-            return await work()
-        except asyncio.CancelledError:
-            if interruption.end():
-                raise Interrupted from None
-            raise
-        finally:
-            self._due_times.remove(interruption)
-            interruption.end()
+        def reason() -> Exception:
+            return TicketCancelled() if ticket.cancelled else DeadlinePassed()
 
-    async def _attempts(self, record: Record, call: Call) -> Any:
+        return Interruption(task, reason, self._due_times, record.deadline, ticket.running)
+
+    async def _attempts(self, record: Record, call: Call, task: asyncio.Task[Any]) -> Any:
         attempt = 1
         if self.retry_budget is not None:
             self.retry_budget.earn()
@@ -141,7 +129,7 @@ class Guard:
             # No name may hold the error that is raised: this frame is in its traceback, and each would
             # keep the other, with the record, until the next garbage collection.
             try:
-                return await self._attempt(record, call)
+                return await self._attempt(record, call, task)
             except Exception as caught:
                 if attempt >= self._retry.attempts or not is_retryable(caught) or not self._may_retry():
                     raise as_record_error(caught, self._name, attempt)  # noqa: B904 (it has its cause)
@@ -153,9 +141,8 @@ class Guard:
     def _may_retry(self) -> bool:
         return self.retry_budget is None or self.retry_budget.spend()
 
-    async def _attempt(self, record: Record, call: Call) -> Any:
-        work = record.copy() if self._keeps_original else record
-        return await self.timed(lambda: call(work))
+    async def _attempt(self, record: Record, call: Call, task: asyncio.Task[Any]) -> Any:
+        return await self.timed(call(record.copy() if self._keeps_original else record), task)
 
 
 def is_retryable(error: Exception) -> bool:

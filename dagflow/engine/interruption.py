@@ -1,6 +1,6 @@
 """Interruption: stops what a task does for a record, from outside, without stopping the task.
 
-It cancels the task and takes the cancellation back when that has come through, as `asyncio.timeout` does; each is a
+It cancels the task and takes the cancellation back when that has come through, as `asyncio.timeout` does; that is a
 tenth of the cost of a cancel scope, and every record of a service needs one in every node. What swallows a
 cancellation is cancelled again, until it lets go.
 
@@ -11,7 +11,7 @@ it: now and then all of it is looked at, and only what is due before the next lo
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,17 +21,52 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 class Interruption:
-    """One stretch of work of the task that makes it; call it to interrupt the work."""
+    """A stretch of work: `with Interruption(...)`. Call it to interrupt the work, which then ends with `reason()`.
 
-    __slots__ = ("_before", "_cancellations", "_task", "_timer")
+    Args:
+        task: the one that works.
+        due_times: where the work is to be interrupted at `due_s`, a point on the clock; None for never.
+        running: where others find it.
+    """
 
-    def __init__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    __slots__ = ("_before", "_cancellations", "_due_s", "_due_times", "_reason", "_running", "_task", "_timer")
+
+    def __init__(
+        self,
+        task: asyncio.Task[Any],
+        reason: Callable[[], BaseException],
+        due_times: DueTimes,
+        due_s: float | None,
+        running: set[Callable[[], object]] | None = None,
+    ) -> None:
         self._task = task
-        self._before = task.cancelling()
+        self._reason = reason
+        self._due_times, self._due_s = due_times, due_s
+        self._running = running
+        self._before = 0
         self._cancellations = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._before = self._task.cancelling()
+        if self._running is not None:
+            self._running.add(self)
+        if self._due_s is not None:
+            self._due_times.add(self, self._due_s)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+        if self._running is not None:
+            self._running.discard(self)
+        if self._due_s is not None:
+            self._due_times.remove(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._cancellations:
+            for _ in range(self._cancellations):
+                self._task.uncancel()
+            # Else somebody else has cancelled the task as well, and that goes on.
+            if kind is asyncio.CancelledError and self._task.cancelling() <= self._before:
+                raise self._reason() from None
 
     def __call__(self) -> None:
         """Interrupt the work; twice is fine."""
@@ -41,21 +76,6 @@ class Interruption:
     def arm(self, delay_s: float) -> None:
         """Interrupt the work after so many seconds."""
         self._timer = asyncio.get_running_loop().call_later(delay_s, self)
-
-    def end(self) -> bool:
-        """Take back what was asked of the task; call it when the work is over, whatever ended it. Twice is fine.
-
-        Returns:
-            Whether a cancellation that came out of the work came from here, and from nobody else.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._cancellations:
-            return False
-        for _ in range(self._cancellations):
-            self._task.uncancel()
-        self._cancellations = 0
-        return self._task.cancelling() <= self._before
 
     def _cancel(self) -> None:
         self._cancellations += 1
@@ -76,16 +96,15 @@ class DueTimes:
 
     def add(self, interruption: Interruption, due_s: float) -> None:
         """Interrupt work when a time has come, unless it is removed before."""
-        now_s = self._clock()
-        if self._timer is None:
-            self._look_later(now_s)
         self._due[interruption] = due_s
+        if self._timer is None:
+            self._look_later(self._clock())
         if due_s < self._next_look_s:
-            interruption.arm(due_s - now_s)
+            interruption.arm(due_s - self._clock())
 
     def remove(self, interruption: Interruption) -> None:
         """Forget work that is over."""
-        self._due.pop(interruption, None)
+        del self._due[interruption]
 
     def _look_later(self, now_s: float) -> None:
         self._next_look_s = now_s + _LOOK_EVERY_S

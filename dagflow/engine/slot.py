@@ -35,7 +35,18 @@ _END: Final = object()
 class Slot:
     """One loop of a node."""
 
-    __slots__ = ("_bell", "_call", "_entered", "_guarded", "_inlet", "_needs_guard", "_node", "_notes", "_thread")
+    __slots__ = (
+        "_bell",
+        "_call",
+        "_entered",
+        "_guarded",
+        "_inlet",
+        "_needs_guard",
+        "_node",
+        "_notes",
+        "_task",
+        "_thread",
+    )
 
     def __init__(self, node: NodeRunner, intake: Intake, cancellable: bool, notes: bool = False) -> None:
         """Build a slot; `cancellable`: whether records may be cancelled; `notes`: whether some have trails."""
@@ -47,10 +58,11 @@ class Slot:
         self._needs_guard = cancellable or node.guard.is_needed or node.is_generator or node.takes_live
         self._guarded = self._needs_guard or node.postbox.keeps
         self._entered: tuple[Record, Record] | None = None
+        self._task: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
         """Process records until none will come."""
-        node = self._node
+        node, self._task = self._node, asyncio.current_task()
         node.live_slots += 1
         try:
             await self._loop()
@@ -159,10 +171,10 @@ class Slot:
         return result
 
     async def _attempt(self, record: Record) -> Any:
-        return await self._node.guard.run(record, self._call)
+        return await self._node.guard.run(record, self._call, self._task)
 
     async def _write(self, record: Record) -> None:
-        await self._node.guard.run(record, self._call)
+        await self._node.guard.run(record, self._call, self._task)
         ticket = record.ticket
         if ticket.running is not None and ticket.delivered is None:
             ticket.delivered = record
@@ -179,9 +191,9 @@ class Slot:
             return await anext(generator, _END)
 
         async def proceed() -> Any:
-            return await guard.timed(lambda: anext(generator, _END), perf_counter() - started)
+            return await guard.timed(anext(generator, _END), self._task, perf_counter() - started)
 
-        part = await guard.run(record, begin)
+        part = await guard.run(record, begin, self._task)
         if part is _END:
             return None
         if ticket.accepted is not None:
@@ -197,6 +209,6 @@ class Slot:
                 count += 1
                 if not count % SLICE:
                     await asyncio.sleep(0)
-                part = await guard.within_life(record, proceed)
+                part = await guard.within_life(record, proceed, self._task)
         node.place.release(ticket)
         return _HANDED_ON
