@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from desk import guarded
+from desk import guarded, tenant
 
 from dagflow.completion import Completion
 from dagflow.errors import WorkerError
@@ -336,6 +336,54 @@ async def test_all_members_full_of_rate_limits_are_waited_for():
     """A timer wakes who waits."""
     pool = await opened_pool({"a": guarded(ScriptedWorker(["x"] * 3), "a", limits=[{"requests": "2/s"}])})
     assert [(await pool.infer(ASK)).text for _ in range(3)] == ["x"] * 3
+
+
+async def test_a_pause_that_begins_while_a_call_waits_for_room_ends_its_wait():
+    """The end of the only call brings no room, only a time after which there is some."""
+
+    class Far(Held):
+        remote = True
+
+    far = Far()
+    pool = await opened_pool({"a": guarded(far, "a", max_in_flight=1)})
+    first, second = await ask(pool), await ask(pool)
+    far.calls.pop().set_exception(WorkerError("overloaded", "busy", retry_after=0.01))
+    while far.asked < 2:
+        await asyncio.sleep(0.001)
+    far.release()
+    assert (await second).text == "ok"
+    assert first.exception().kind == "overloaded"
+
+
+async def test_who_waits_for_its_own_key_lets_others_find_a_member():
+    """In the line of the pool, and in that of a member that others ask, too."""
+    keys = {"limits": [{"requests": "1/h", "key": "meta.tenant"}]}
+    worker = guarded(ScriptedWorker(["x"] * 4), "a", **keys)
+    pool = await opened_pool({"a": worker})
+    await pool.infer(Request(prompt="", record=tenant("a")))
+    held = await ask(pool, record=tenant("a"))
+    assert (await pool.infer(Request(prompt="", record=tenant("b")))).text == "x"
+    direct = asyncio.ensure_future(worker.infer(Request(prompt="", record=tenant("a"))))
+    await settled()
+    assert (await pool.infer(Request(prompt="", record=tenant("c")))).text == "x"
+    held.cancel()
+    direct.cancel()
+
+
+async def test_a_breaker_that_may_try_again_is_tried_while_others_are_busy():
+    """Who waits for any member need not wait for the end of a long call."""
+    bad, busy = Held(WorkerError("unavailable", "down")), Held()
+    breaker = {"failures": 1, "calls": 1, "cooldown": "10ms"}
+    workers = {"bad": guarded(bad, "bad", breaker=breaker), "busy": guarded(busy, "busy", max_in_flight=1)}
+    pool = await opened_pool(workers, strategy="weighted")
+    with pytest.raises(WorkerError, match="down"):
+        await pool.infer(ASK)
+    first, second = await ask(pool), await ask(pool)
+    assert (bad.asked, busy.asked, second.done()) == (1, 1, False)
+    with pytest.raises(WorkerError, match="down"):
+        await second
+    busy.release()
+    await first
 
 
 async def test_it_embeds_with_a_member():
