@@ -166,13 +166,14 @@ class Pool(ModelWorker):
         raise failure
 
     async def _observed(self, member: GuardedWorker, ask: Callable[[GuardedWorker], Awaitable[T]]) -> T:
-        began_s, failed = self.context.clock(), True
+        began_s = self.context.clock()
+        failed: bool | None = True
         try:
             answer = await ask(member)
             failed = False
             return answer
         except asyncio.CancelledError:
-            failed = False  # which says nothing, so far as the member is concerned
+            failed = None
             raise
         finally:
             self._strategy.observe(member, self.context.clock() - began_s, failed)
