@@ -391,3 +391,10 @@ def test_a_cancellation_by_the_callers_timeout_counts_as_one(waited_s, worked_s,
     streaming.started_s, streaming.first_s = 100.0, 101.0
     streaming.fail(BaseException(), 140.0)
     assert streaming.error == "cancelled"
+
+
+def test_a_key_that_is_not_a_number_is_one_key():
+    """NaN equals nothing, itself included; it must not be a way around a limit."""
+    desk = Desk(limits=[{"requests": "1/min", "key": "meta.tenant"}])
+    assert desk.enter(record=tenant(float("nan"))) is not None
+    assert desk.enter(record=tenant(float("nan"))) is None

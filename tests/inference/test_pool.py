@@ -9,7 +9,7 @@ import pytest
 from desk import guarded, tenant
 
 from dagflow.completion import Completion
-from dagflow.errors import WorkerError
+from dagflow.errors import ExpressionError, WorkerError
 from dagflow.exchange import Chunk, Request, Usage
 from dagflow.inference.routing import STRATEGIES, Prefix
 from dagflow.plugin import ModelWorker
@@ -156,6 +156,28 @@ async def test_failing_fast_is_not_fast():
         counts[member.name] += 1
         strategy.observe(member, 0.001 if member.name == "bad" else 0.1, member.name == "bad")
     assert counts["good"] > counts["bad"]
+
+
+async def test_latency_spreads_the_first_calls():
+    """Who has never answered is no better than the others until it does."""
+    held = {name: Held() for name in "abc"}
+    pool = await opened_pool({name: guarded(worker, name) for name, worker in held.items()}, strategy="latency")
+    tasks = [await ask(pool) for _ in range(30)]
+    assert all(len(worker.calls) >= 5 for worker in held.values())
+    for task in tasks:
+        task.cancel()
+
+
+async def test_who_is_left_early_was_not_fast():
+    """A call that is cancelled at once says nothing of its member; one that had to be cancelled late does."""
+    members = [guarded(Held(), name) for name in ("hangs", "good")]
+    strategy = STRATEGIES["latency"]({"hangs": 1.0, "good": 1.0})
+    strategy.observe(members[1], 0.1, False)
+    strategy.observe(members[0], 0.001, None)
+    strategy.observe(members[1], 0.001, None)
+    assert strategy._average_s == {"good": 0.1}
+    strategy.observe(members[0], 5.0, None)
+    assert strategy._average_s == {"good": 0.1, "hangs": 5.0}
 
 
 async def test_sessions_stay_with_their_member():
@@ -384,6 +406,16 @@ async def test_a_breaker_that_may_try_again_is_tried_while_others_are_busy():
         await second
     busy.release()
     await first
+
+
+async def test_a_records_own_fault_is_no_fault_of_the_pool():
+    """An expression that fails on one record opens no breaker for the others."""
+    worker = guarded(ScriptedWorker(["x"] * 4), "a", limits=[{"requests": "9/s", "key": "meta.tenant + 1"}])
+    pool = await opened_pool({"a": worker}, breaker={"failures": 1, "calls": 1})
+    with pytest.raises(ExpressionError):
+        await pool.infer(Request(prompt="", record=tenant("a")))
+    assert (await pool.infer(Request(prompt="", record=tenant(1)))).text == "x"
+    assert pool.as_dict()["errors"] == {"refused": 1}
 
 
 async def test_it_embeds_with_a_member():
