@@ -92,6 +92,7 @@ class Pool(ModelWorker):
         self._strategy = STRATEGIES[options.strategy]({m.worker: m.weight for m in options.members})
         self._line = Line()
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = math.inf  # when it will ring
         for worker in _all_below(self._members):
             worker.on_room.append(self._wake)
 
@@ -255,14 +256,14 @@ class Pool(ModelWorker):
 
     def _call_again(self, wait_s: float) -> None:
         loop = asyncio.get_running_loop()
-        if wait_s == math.inf or (self._timer is not None and self._timer.when() <= loop.time() + wait_s):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_later(wait_s, self._ring)
+        due_s = loop.time() + wait_s
+        if due_s < self._due_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._due_s = loop.call_later(wait_s, self._ring), due_s
 
     def _ring(self) -> None:
-        self._timer = None
+        self._timer, self._due_s = None, math.inf
         self._wake()
 
 

@@ -377,6 +377,24 @@ async def test_a_pause_that_begins_while_a_call_waits_for_room_ends_its_wait():
     assert first.exception().kind == "overloaded"
 
 
+def test_a_wait_of_next_to_nothing_is_one_on_every_loop():
+    """uvloop makes a timer of no time a plain handle, which does not say when it is due."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def play():
+        clock = ManualClock(1000.0)
+        worker = guarded(Held(), "a", clock=clock, limits=[{"requests": "1/s"}])
+        pool = await opened_pool({"a": worker})
+        tasks = [await ask(pool)]
+        clock.advance(0.99999 + 1 / 64)
+        tasks += [await ask(pool) for _ in range(2)]
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+
+    uvloop.run(play())
+
+
 async def test_who_waits_for_its_own_key_lets_others_find_a_member():
     """In the line of the pool, and in that of a member that others ask, too."""
     keys = {"limits": [{"requests": "1/h", "key": "meta.tenant"}]}
