@@ -130,6 +130,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def stream(self, key: bytes, request: Request, call: Call) -> AsyncIterator[Chunk]:
         """Give the chunks of a call with this key: one under way, or a new one."""
@@ -137,6 +138,8 @@ class Flights:
         joins = flight is not None
         if flight is None:
             flight = self._flights[key] = Flight(request, call, lambda: self._forget(key, flight))
+            self._tasks.add(flight.task)
+            flight.task.add_done_callback(self._tasks.discard)
         listener = flight.join(request)
         try:
             while (chunk := await flight.take(listener)) is not None:
@@ -149,11 +152,10 @@ class Flights:
             flight.leave(listener)
 
     async def close(self) -> None:
-        """End what is under way."""
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End what is under way, and wait for calls that have been left, but have not let go of their worker."""
+        for flight in self._flights.values():
+            flight.task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _forget(self, key: bytes, flight: Any) -> None:
         if self._flights.get(key) is flight:

@@ -368,3 +368,28 @@ async def test_closing_ends_shared_calls():
     await settled()
     assert worker.closed == 1
     await asyncio.gather(reader.task, return_exceptions=True)
+
+
+async def test_closing_waits_for_calls_that_were_left():
+    """Their worker is closed next, and must not be while they still close a connection of it."""
+
+    class Slow(Paced):
+        async def stream(self, request):
+            """Take a few turns of the loop to close."""
+            try:
+                async for chunk in super().stream(request):
+                    yield chunk
+            finally:
+                for _ in range(30):
+                    await asyncio.sleep(0)
+                self.closed += 1
+
+    worker = Slow()
+    sharing = shared(worker)
+    reader = Reader(sharing)
+    await settled()
+    reader.task.cancel()
+    await asyncio.wait([reader.task])
+    await sharing.close()
+    assert worker.closed == 2
+    assert sharing._worker.as_dict()["busy"] == 0
