@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.chat import text_of
-from dagflow.errors import WorkerError
+from dagflow.errors import RecordError, WorkerError
 
 if TYPE_CHECKING:
     from dagflow.exchange import Request, Usage
@@ -95,7 +95,9 @@ class Call:
         """
         if isinstance(error, WorkerError):
             self.error, self.retry_after = error.kind, error.retry_after
-        elif isinstance(error, Exception) and not isinstance(error, GeneratorExit):
+        elif isinstance(error, RecordError):
+            self.error = "refused"  # a field or an expression: the record's own fault
+        elif isinstance(error, Exception):
             self.error = "bug"
         else:
             self.error = TIMEOUT if self._outlasted(now_s) else CANCELLED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace as changed
 
+from dagflow.errors import StreamCut
 from dagflow.live_stream import LIVE_CAPACITY
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Flight:
     def __init__(self, request: Request, call: Call, on_end: Callable[[], None]) -> None:
         self.request = replace(request)  # its deadline and priority are those of whoever listens
         self.listeners: list[_Listener] = []
-        self.charged = False
+        self.payer: _Listener | None = None
         self._chunks: list[Chunk] = []
         self._error: BaseException | None = None
         self._ended = False
@@ -58,6 +59,8 @@ class Flight:
     def leave(self, listener: _Listener) -> None:
         """Take part no longer; the last one ends the call."""
         self.listeners.remove(listener)
+        if self.payer is listener and not self._ended:
+            self.payer = None
         self._room.set()
         if self.listeners:
             self._regard_listeners()
@@ -97,10 +100,19 @@ class Flight:
                 await stream.aclose()
         except Exception as error:
             self._error = error
+        except BaseException:
+            self._error = StreamCut()  # for those who listen, it is no good end
+            raise
         finally:
             self._ended = True
             self._bell.set()
             self._on_end()
+
+    def charge(self, listener: _Listener, chunk: Chunk) -> Chunk:
+        """Let the first who comes to a usage pay for it and for those after it; the others have them for nothing."""
+        if self.payer is None:
+            self.payer = listener
+        return chunk if self.payer is listener else changed(chunk, usage=free(chunk.usage))
 
     def _lead(self) -> int:
         """How many chunks nobody has taken yet."""
@@ -118,6 +130,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def stream(self, key: bytes, request: Request, call: Call) -> AsyncIterator[Chunk]:
         """Give the chunks of a call with this key: one under way, or a new one."""
@@ -125,33 +138,28 @@ class Flights:
         joins = flight is not None
         if flight is None:
             flight = self._flights[key] = Flight(request, call, lambda: self._forget(key, flight))
+            self._tasks.add(flight.task)
+            flight.task.add_done_callback(self._tasks.discard)
         listener = flight.join(request)
         try:
             while (chunk := await flight.take(listener)) is not None:
                 if chunk.usage is not None:
-                    chunk = _charged_once(flight, chunk)
-                yield changed(chunk, shared="flight") if joins else chunk
+                    chunk = flight.charge(listener, chunk)
+                    joins = flight.payer is not listener
+                # Who pays is known at the end only: whoever came first may have left.
+                yield changed(chunk, shared="flight") if joins and chunk.finish_reason is not None else chunk
         finally:
             flight.leave(listener)
 
     async def close(self) -> None:
-        """End what is under way."""
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End what is under way, and wait for calls that have been left, but have not let go of their worker."""
+        for flight in self._flights.values():
+            flight.task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _forget(self, key: bytes, flight: Any) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
-
-
-def _charged_once(flight: Flight, chunk: Chunk) -> Chunk:
-    """Let the first who comes to its end pay; the others have the tokens for nothing."""
-    if not flight.charged:
-        flight.charged = True
-        return chunk
-    return changed(chunk, usage=free(chunk.usage))
 
 
 def free(usage: Any) -> Any:

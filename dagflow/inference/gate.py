@@ -56,7 +56,7 @@ class Gate:
     Args:
         guards: asked in this order.
         clock: the pipeline's, in seconds.
-        on_room: called when a call has ended and nobody waits here, so that another one might pass.
+        on_room: called when a call has ended or waits no longer, so that another one might pass.
     """
 
     def __init__(self, guards: Sequence[Guard], clock: Callable[[], float], on_room: Callable[[], None]) -> None:
@@ -83,7 +83,15 @@ class Gate:
         """
         now_s = self._clock()
         wait_s = max((guard.wait_s(call, now_s) for guard in self.guards), default=0.0)
-        return math.inf if self._line and not wait_s else wait_s
+        if wait_s or not self._line:
+            return wait_s
+        held: set[Hashable] = set()
+        for waiter in self._line:
+            _, key = self._wait_of(waiter.call, now_s, held)
+            if key is None:
+                return math.inf
+            held.add(key)
+        return self._wait_of(call, now_s, held)[0]
 
     def enter_nowait(self, call: Call) -> bool:
         """Let the call pass, unless it has to wait.
@@ -120,17 +128,14 @@ class Gate:
             raise
         finally:
             if self._line.drop(waiter):
-                self._admit()
+                self._go_on()
 
     def leave(self, call: Call) -> None:
         """Note the end of a call that was let pass, and let in who may pass now."""
         now_s = self._clock()
         for settle in self._settles:
             settle(call, now_s)
-        if self._line:
-            self._admit()
-        if not self._line:
-            self._on_room()
+        self._go_on()
 
     def close(self) -> None:
         """Stop the timer."""
@@ -142,8 +147,17 @@ class Gate:
             take(call, now_s)
         call.started_s = now_s
 
-    def _admit(self) -> None:
-        """Let in whom the guards let pass, the most urgent first; nobody overtakes who waits for the same."""
+    def _go_on(self) -> None:
+        """Let in who may pass now; where nobody who waits is in the way of others, say that there is room."""
+        if not self._line or self._admit():
+            self._on_room()
+
+    def _admit(self) -> bool:
+        """Let in whom the guards let pass, the most urgent first; nobody overtakes who waits for the same.
+
+        Gives whether others may pass those who still wait.
+        """
+        blocked = False
         now_s, soonest_s, held = self._clock(), math.inf, set()
         for waiter in tuple(self._line):
             try:
@@ -159,9 +173,11 @@ class Gate:
                 continue
             soonest_s = min(soonest_s, wait_s)
             if key is None:
+                blocked = True
                 break
             held.add(key)
         self._call_again(soonest_s)
+        return not blocked
 
     def _wait_of(self, call: Call, now_s: float, held: set[Hashable]) -> tuple[float, Hashable]:
         """Say how long a call has to wait, and with whom; infinity where one before it waits for the same."""
@@ -181,7 +197,7 @@ class Gate:
             self._timer.cancel()
             self._timer = None
         if wait_s < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._admit)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._go_on)
 
 
 def _overriding(guards: Sequence[Guard], name: str) -> tuple[Callable[..., Any], ...]:

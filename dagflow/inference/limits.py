@@ -58,7 +58,8 @@ class Limits(Guard):
     def key_of(self, record: Any) -> Hashable:
         """Give the value of the key on a record, as text where it is no plain value."""
         value = None if record is None or self._table.key is None else self._table.key.evaluate(record)
-        return value if isinstance(value, str | int | float) else repr(value)
+        # NaN equals nothing, and each would have a limit of its own.
+        return value if isinstance(value, str | int | float) and value == value else repr(value)
 
     def wait_s(self, call: Call, now_s: float) -> float:
         share = self._shares.get(self.key(call)) or self._overflow()

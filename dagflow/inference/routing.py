@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LOAD_FACTOR: Final = 1.25  # of the mean load: what a member may have before what belongs to it goes elsewhere
 _EXPLORED: Final = 0.05  # the share of calls by which `latency` looks whether others have become faster
 _NEWEST: Final = 0.3  # weight of the newest latency in its moving average
+_UNKNOWN_S: Final = 0.001  # what is expected where none has answered yet
 _BLOCK_CHARS: Final = 256  # a prefix is compared block by block, as servers cache it
 _MOST_BLOCKS: Final = 32
 _MOST_PREFIXES: Final = 65_536
@@ -43,8 +44,8 @@ class Strategy:
         self._credit[chosen.name] -= sum(self.weights[member.name] for member in ready)
         return chosen
 
-    def observe(self, member: GuardedWorker, latency_s: float, failed: bool) -> None:
-        """Learn how long a member took to its first chunk or whole answer, or to its failure."""
+    def observe(self, member: GuardedWorker, latency_s: float, failed: bool | None) -> None:
+        """Learn how long a member took until it answered or `failed`; None: until it was left, before either."""
 
     def _busyness(self, member: GuardedWorker) -> float:
         return (member.load + 1) / self.weights[member.name]
@@ -67,13 +68,24 @@ class Latency(Strategy):
     def pick(self, ready: Sequence[GuardedWorker], request: Request | None) -> GuardedWorker:
         if random.random() < _EXPLORED:
             return random.choice(ready)
-        return min(ready, key=lambda member: self._average_s.get(member.name, 0.0) * self._busyness(member))
+        return min(ready, key=lambda member: (self._expected_s(member) * self._busyness(member), self._knows(member)))
 
-    def observe(self, member: GuardedWorker, latency_s: float, failed: bool) -> None:
+    def observe(self, member: GuardedWorker, latency_s: float, failed: bool | None) -> None:
         known_s = self._average_s.get(member.name)
+        if failed is None and latency_s <= self._expected_s(member):
+            return  # it was left before it could have answered, and may be slower than this
         if failed:  # a fast failure must not look like a fast answer
             latency_s = max(latency_s, 2 * (known_s or latency_s))
         self._average_s[member.name] = latency_s if known_s is None else known_s + _NEWEST * (latency_s - known_s)
+
+    def _knows(self, member: GuardedWorker) -> bool:
+        return member.name in self._average_s
+
+    def _expected_s(self, member: GuardedWorker) -> float:
+        """Give its average; that of the best for one that never answered, or it would get all calls until it does."""
+        if self._knows(member):
+            return self._average_s[member.name]
+        return min(self._average_s.values(), default=_UNKNOWN_S)
 
 
 class Session(Strategy):

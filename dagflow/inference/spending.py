@@ -56,6 +56,8 @@ class Budget(Guard):
         self._log = log
         self._reserved: dict[Call, float] = {}
         self._held = 0.0
+        self._mean = 0.0  # of what the answers so far have cost
+        self._answers = 0
         self._began_s: float | None = None
         self._warned = False
         self.spent = 0.0
@@ -71,10 +73,8 @@ class Budget(Guard):
         return 0.0
 
     def take(self, call: Call, now_s: float) -> None:
-        if self._prices is not None and self._table.reject is not None:
-            of_input, of_output = call.estimate
-            cost = self._prices.cost(of_input, _GUESS if of_output is None else of_output)
-            self._reserved[call] = cost
+        if self._table.reject is not None:
+            self._reserved[call] = cost = self._estimate(call)
             self._held += cost
 
     def settle(self, call: Call, now_s: float) -> None:
@@ -84,6 +84,8 @@ class Budget(Guard):
         self._begin_anew(now_s)
         if call.usage is not None and call.usage.cost:
             self.spent += call.usage.cost
+            self._answers += 1
+            self._mean += (call.usage.cost - self._mean) / self._answers
             if self._table.warn is not None and not self._warned and self.spent >= self._table.warn:
                 self._warned = True
                 self._log.warning("budget is nearly spent", spent=self.spent, warn=self._table.warn)
@@ -91,6 +93,13 @@ class Budget(Guard):
     def state(self, now_s: float) -> dict[str, Any]:
         self._begin_anew(now_s)
         return {"spent": self.spent, "warn": self._table.warn, "reject": self._table.reject}
+
+    def _estimate(self, call: Call) -> float:
+        """Say what a call may cost; where others have the prices, as the members of a pool, what one cost so far."""
+        if self._prices is None:
+            return self._mean
+        of_input, of_output = call.estimate
+        return self._prices.cost(of_input, _GUESS if of_output is None else of_output)
 
     def _begin_anew(self, now_s: float) -> None:
         per_s = self._table.per

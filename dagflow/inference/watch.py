@@ -52,7 +52,18 @@ class Timeouts:
 class Watch:
     """Watches one stream."""
 
-    __slots__ = ("_allowed_s", "_cancelling", "_key", "_loop", "_since_s", "_task", "_timeouts", "_timer", "_until_s")
+    __slots__ = (
+        "_allowed_s",
+        "_began",
+        "_cancelling",
+        "_key",
+        "_loop",
+        "_since_s",
+        "_task",
+        "_timeouts",
+        "_timer",
+        "_until_s",
+    )
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
@@ -60,6 +71,7 @@ class Watch:
         now_s = self._loop.time()
         self._until_s = now_s + timeouts.total_s
         self._allowed_s = timeouts.first_token_s
+        self._began = False
         self._since_s: float | None = None
         self._task: asyncio.Task[object] | None = None
         self._key: str | None = None
@@ -92,13 +104,16 @@ class Watch:
             self._timer.cancel()
 
     def _begin(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        self._cancelling = task.cancelling()
         self._since_s = self._loop.time()
 
     def _end(self) -> None:
         self._since_s = None
-        self._allowed_s = self._timeouts.idle_s
-        if self._timer is None:
+        if not self._began:
+            self._began = True
+            self._allowed_s = self._timeouts.idle_s
+            self.close()  # it would look back when the first chunk was due
             self._set(min(self._until_s, self._loop.time() + self._allowed_s))
 
     def _taken_back(self) -> WorkerError | None:
@@ -118,8 +133,7 @@ class Watch:
         if now_s < min(due_s, self._until_s):
             self._set(min(due_s, self._until_s))
             return
-        first = self._allowed_s is self._timeouts.first_token_s
-        self._key = "total_timeout" if now_s >= self._until_s else "first_token_timeout" if first else "idle_timeout"
+        bounded = "idle_timeout" if self._began else "first_token_timeout"
+        self._key = "total_timeout" if now_s >= self._until_s else bounded
         if self._since_s is not None:
-            self._cancelling = self._task.cancelling()
             self._task.cancel()

@@ -91,6 +91,8 @@ class Pool(ModelWorker):
         self._fallbacks = [(frozenset(rule.on), workers[rule.to]) for rule in options.fallbacks]
         self._strategy = STRATEGIES[options.strategy]({m.worker: m.weight for m in options.members})
         self._line = Line()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_s = math.inf  # when it will ring
         for worker in _all_below(self._members):
             worker.on_room.append(self._wake)
 
@@ -98,6 +100,8 @@ class Pool(ModelWorker):
         for worker in _all_below(self._members):
             if self._wake in worker.on_room:
                 worker.on_room.remove(self._wake)
+        if self._members and self._timer is not None:
+            self._timer.cancel()
 
     async def infer(self, request: Request) -> Completion:
         member, completion = await self._asked(request, lambda worker: worker.infer(request))
@@ -163,13 +167,14 @@ class Pool(ModelWorker):
         raise failure
 
     async def _observed(self, member: GuardedWorker, ask: Callable[[GuardedWorker], Awaitable[T]]) -> T:
-        began_s, failed = self.context.clock(), True
+        began_s = self.context.clock()
+        failed: bool | None = True
         try:
             answer = await ask(member)
             failed = False
             return answer
         except asyncio.CancelledError:
-            failed = False  # which says nothing, so far as the member is concerned
+            failed = None
             raise
         finally:
             self._strategy.observe(member, self.context.clock() - began_s, failed)
@@ -184,6 +189,8 @@ class Pool(ModelWorker):
             return self._strategy.pick(ready, request)
         waiter = self._line.join(request, 0.0 if request is None else request.priority, self.context.clock())
         try:
+            if ready:
+                self._wake()  # those before it may all wait for limits that are not its own
             while True:
                 self._call_again(wait_s)
                 await waiter.told
@@ -208,6 +215,7 @@ class Pool(ModelWorker):
                 member_s = member.wait_s(request)
             except WorkerError as error:
                 refusals.append(error)
+                wait_s = min(wait_s, error.retry_after or math.inf)
             else:
                 if member_s:
                     wait_s = min(wait_s, member_s)
@@ -226,21 +234,37 @@ class Pool(ModelWorker):
         return None if ready else min(wait_s, asked_s)
 
     def _wake(self) -> None:
-        """Let the most urgent call look again that would find a member; when it has gone, the next one."""
+        """Let the most urgent call look again that would find a member; when it has gone, the next one.
+
+        Where none would, it is done again when one may: what keeps members from calls may end without a call's end.
+        """
+        soonest_s = math.inf
         for waiter in self._line:
-            if waiter.told.done() or self._would_go(waiter.call):
+            wait_s = 0.0 if waiter.told.done() else self._wait_of(waiter.call)
+            if not wait_s:
                 waiter.tell(None)
                 return
+            soonest_s = min(soonest_s, wait_s)
+        self._call_again(soonest_s)
 
-    def _would_go(self, request: Request | None) -> bool:
+    def _wait_of(self, request: Request | None) -> float:
         try:
-            return bool(self._look(request)[0])
+            ready, wait_s = self._look(request)
         except WorkerError:
-            return True  # to be told that
+            return 0.0  # to be told that
+        return 0.0 if ready else wait_s
 
     def _call_again(self, wait_s: float) -> None:
-        if wait_s < math.inf:
-            asyncio.get_running_loop().call_later(wait_s, self._wake)
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + wait_s
+        if due_s < self._due_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._due_s = loop.call_later(wait_s, self._ring), due_s
+
+    def _ring(self) -> None:
+        self._timer, self._due_s = None, math.inf
+        self._wake()
 
 
 def _all_below(workers: Sequence[GuardedWorker]) -> Iterator[GuardedWorker]:

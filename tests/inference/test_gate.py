@@ -160,7 +160,7 @@ async def test_who_leaves_lets_others_pass():
 
 
 async def test_room_is_told():
-    """When a call has ended and nobody waits."""
+    """When nobody waits any more, or only for limits of its own."""
     desk = Desk(max_in_flight=1)
     busy = desk.enter()
     call, task = await waiting(desk)
@@ -170,5 +170,22 @@ async def test_room_is_told():
     await task
     second.cancel()
     await settled()
-    desk.end(call)
     assert desk.rooms == 1
+    desk.end(call)
+    assert desk.rooms == 2
+
+
+async def test_room_is_told_behind_who_waits_for_its_own_key():
+    """It is no room for that one, but may be for others; and what others would wait says the same."""
+    desk = Desk(limits=[{"requests": "1/min", "key": "meta.tenant"}])
+    desk.end(desk.enter(record=tenant("a")))
+    _, held = await waiting(desk, record=tenant("a"))
+    assert desk.gate.look(desk.call(record=tenant("b"))) == 0
+    assert desk.gate.look(desk.call(record=tenant("a"))) > 0
+    call, _ = await waiting(desk, record=tenant("b"))
+    rooms = desk.rooms
+    desk.end(call)
+    assert desk.rooms == rooms + 1
+    held.cancel()
+    await settled()
+    assert desk.rooms == rooms + 2

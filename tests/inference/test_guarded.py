@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from desk import guarded
@@ -112,6 +113,7 @@ async def test_a_stream_without_a_finish_reason_is_a_failure():
     [
         ({"first_token_timeout": "10ms", "idle_timeout": "1h"}, (), "first_token_timeout` of 10ms"),
         ({"idle_timeout": "10ms"}, (Chunk("a"),), "idle_timeout` of 10ms"),
+        ({"idle_timeout": "10ms", "first_token_timeout": "1h"}, (Chunk("a"),), "idle_timeout` of 10ms"),
         ({"total_timeout": "10ms"}, (Chunk("a"),), "total_timeout` of 10ms"),
         ({"total_timeout": "10ms", "idle_timeout": "1h"}, (), "total_timeout` of 10ms"),
     ],
@@ -126,6 +128,19 @@ async def test_a_stream_that_takes_too_long(timeouts, chunks, named):
     assert steps.closed
     assert worker.as_dict()["errors"] == {"timeout": 1}
     assert asyncio.current_task().cancelling() == 0
+
+
+async def test_a_timeout_in_the_same_moment_as_a_cancellation_is_that():
+    """A watch takes back no cancellation but its own."""
+    steps = Steps(Chunk("a"))
+    task = asyncio.ensure_future(chunks_of(guarded(steps, idle_timeout="10ms")))
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    loop.call_at(loop.time() + 0.001, task.cancel)
+    time.sleep(0.02)  # noqa: ASYNC251 (both timers are due when the loop looks again)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps.closed
 
 
 async def test_a_whole_answer_that_takes_too_long():

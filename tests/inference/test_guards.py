@@ -391,3 +391,25 @@ def test_a_cancellation_by_the_callers_timeout_counts_as_one(waited_s, worked_s,
     streaming.started_s, streaming.first_s = 100.0, 101.0
     streaming.fail(BaseException(), 140.0)
     assert streaming.error == "cancelled"
+
+
+def test_a_key_that_is_not_a_number_is_one_key():
+    """NaN equals nothing, itself included; it must not be a way around a limit."""
+    desk = Desk(limits=[{"requests": "1/min", "key": "meta.tenant"}])
+    assert desk.enter(record=tenant(float("nan"))) is not None
+    assert desk.enter(record=tenant(float("nan"))) is None
+
+
+def test_a_budget_without_prices_of_its_own_reserves_what_answers_cost():
+    """A pool's members have the prices: many calls at a time must not overspend together there either."""
+    desk = Desk(budget={"reject": 10})
+    for cost in (1.0, 3.0):
+        call = desk.enter()
+        call.usage = Usage(1, 1, cost=cost)
+        desk.end(call)
+    calls = [call for call in (desk.enter() for _ in range(9)) if call is not None]
+    assert len(calls) == 3
+    for call in calls:
+        call.usage = Usage(1, 1, cost=2.0)
+        desk.end(call)
+    assert desk.state("budget")["spent"] == 10

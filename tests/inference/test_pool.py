@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 
 import pytest
-from desk import guarded
+from desk import guarded, tenant
 
 from dagflow.completion import Completion
-from dagflow.errors import WorkerError
+from dagflow.errors import ExpressionError, WorkerError
 from dagflow.exchange import Chunk, Request, Usage
 from dagflow.inference.routing import STRATEGIES, Prefix
 from dagflow.plugin import ModelWorker
@@ -156,6 +156,28 @@ async def test_failing_fast_is_not_fast():
         counts[member.name] += 1
         strategy.observe(member, 0.001 if member.name == "bad" else 0.1, member.name == "bad")
     assert counts["good"] > counts["bad"]
+
+
+async def test_latency_spreads_the_first_calls():
+    """Who has never answered is no better than the others until it does."""
+    held = {name: Held() for name in "abc"}
+    pool = await opened_pool({name: guarded(worker, name) for name, worker in held.items()}, strategy="latency")
+    tasks = [await ask(pool) for _ in range(30)]
+    assert all(len(worker.calls) >= 5 for worker in held.values())
+    for task in tasks:
+        task.cancel()
+
+
+async def test_who_is_left_early_was_not_fast():
+    """A call that is cancelled at once says nothing of its member; one that had to be cancelled late does."""
+    members = [guarded(Held(), name) for name in ("hangs", "good")]
+    strategy = STRATEGIES["latency"]({"hangs": 1.0, "good": 1.0})
+    strategy.observe(members[1], 0.1, False)
+    strategy.observe(members[0], 0.001, None)
+    strategy.observe(members[1], 0.001, None)
+    assert strategy._average_s == {"good": 0.1}
+    strategy.observe(members[0], 5.0, None)
+    assert strategy._average_s == {"good": 0.1, "hangs": 5.0}
 
 
 async def test_sessions_stay_with_their_member():
@@ -336,6 +358,82 @@ async def test_all_members_full_of_rate_limits_are_waited_for():
     """A timer wakes who waits."""
     pool = await opened_pool({"a": guarded(ScriptedWorker(["x"] * 3), "a", limits=[{"requests": "2/s"}])})
     assert [(await pool.infer(ASK)).text for _ in range(3)] == ["x"] * 3
+
+
+async def test_a_pause_that_begins_while_a_call_waits_for_room_ends_its_wait():
+    """The end of the only call brings no room, only a time after which there is some."""
+
+    class Far(Held):
+        remote = True
+
+    far = Far()
+    pool = await opened_pool({"a": guarded(far, "a", max_in_flight=1)})
+    first, second = await ask(pool), await ask(pool)
+    far.calls.pop().set_exception(WorkerError("overloaded", "busy", retry_after=0.01))
+    while far.asked < 2:
+        await asyncio.sleep(0.001)
+    far.release()
+    assert (await second).text == "ok"
+    assert first.exception().kind == "overloaded"
+
+
+def test_a_wait_of_next_to_nothing_is_one_on_every_loop():
+    """uvloop makes a timer of no time a plain handle, which does not say when it is due."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def play():
+        clock = ManualClock(1000.0)
+        worker = guarded(Held(), "a", clock=clock, limits=[{"requests": "1/s"}])
+        pool = await opened_pool({"a": worker})
+        tasks = [await ask(pool)]
+        clock.advance(0.99999 + 1 / 64)
+        tasks += [await ask(pool) for _ in range(2)]
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+
+    uvloop.run(play())
+
+
+async def test_who_waits_for_its_own_key_lets_others_find_a_member():
+    """In the line of the pool, and in that of a member that others ask, too."""
+    keys = {"limits": [{"requests": "1/h", "key": "meta.tenant"}]}
+    worker = guarded(ScriptedWorker(["x"] * 4), "a", **keys)
+    pool = await opened_pool({"a": worker})
+    await pool.infer(Request(prompt="", record=tenant("a")))
+    held = await ask(pool, record=tenant("a"))
+    assert (await pool.infer(Request(prompt="", record=tenant("b")))).text == "x"
+    direct = asyncio.ensure_future(worker.infer(Request(prompt="", record=tenant("a"))))
+    await settled()
+    assert (await pool.infer(Request(prompt="", record=tenant("c")))).text == "x"
+    held.cancel()
+    direct.cancel()
+
+
+async def test_a_breaker_that_may_try_again_is_tried_while_others_are_busy():
+    """Who waits for any member need not wait for the end of a long call."""
+    bad, busy = Held(WorkerError("unavailable", "down")), Held()
+    breaker = {"failures": 1, "calls": 1, "cooldown": "10ms"}
+    workers = {"bad": guarded(bad, "bad", breaker=breaker), "busy": guarded(busy, "busy", max_in_flight=1)}
+    pool = await opened_pool(workers, strategy="weighted")
+    with pytest.raises(WorkerError, match="down"):
+        await pool.infer(ASK)
+    first, second = await ask(pool), await ask(pool)
+    assert (bad.asked, busy.asked, second.done()) == (1, 1, False)
+    with pytest.raises(WorkerError, match="down"):
+        await second
+    busy.release()
+    await first
+
+
+async def test_a_records_own_fault_is_no_fault_of_the_pool():
+    """An expression that fails on one record opens no breaker for the others."""
+    worker = guarded(ScriptedWorker(["x"] * 4), "a", limits=[{"requests": "9/s", "key": "meta.tenant + 1"}])
+    pool = await opened_pool({"a": worker}, breaker={"failures": 1, "calls": 1})
+    with pytest.raises(ExpressionError):
+        await pool.infer(Request(prompt="", record=tenant("a")))
+    assert (await pool.infer(Request(prompt="", record=tenant(1)))).text == "x"
+    assert pool.as_dict()["errors"] == {"refused": 1}
 
 
 async def test_it_embeds_with_a_member():

@@ -9,7 +9,7 @@ import pytest
 from desk import guarded, tenant
 
 from dagflow.completion import Completion
-from dagflow.errors import WorkerError
+from dagflow.errors import StreamCut, WorkerError
 from dagflow.exchange import Chunk, Request, Usage
 from dagflow.inference.sharing import Sharing
 from dagflow.live_stream import LIVE_CAPACITY
@@ -173,14 +173,14 @@ async def test_a_follower_gets_the_start_again_and_then_lives_on():
     worker.say("c")
     await asyncio.gather(first.task, second.task)
     assert (first.text, second.text) == ("a b c", "a b c")
-    assert (worker.asked, second.chunks[0].shared, first.chunks[0].shared) == (1, "flight", None)
+    assert (worker.asked, second.chunks[-1].shared, first.chunks[-1].shared) == (1, "flight", None)
 
 
 @pytest.mark.parametrize("said", [(), ("a ",)])
 async def test_a_leader_that_is_cancelled_hands_over(said):
-    """The call goes on, before its first chunk and after it, and is never begun again."""
+    """The call goes on, before its first chunk and after it, and is never begun again; it is the heir's, who pays."""
     worker = Paced()
-    sharing = shared(worker)
+    sharing = shared(worker, prices={"output": 1.0})
     leader = Reader(sharing)
     await settled()
     worker.say(*said, end=False)
@@ -193,6 +193,39 @@ async def test_a_leader_that_is_cancelled_hands_over(said):
     await follower.task
     assert follower.text == "".join(said) + "end"
     assert worker.asked == 1
+    answer = Completion.of(follower.chunks)
+    assert (answer.shared, answer.usage.cost) == (None, pytest.approx(3e-6))
+
+
+async def test_whoever_pays_has_the_last_usage():
+    """Where a stream tells its usage more than once, the newest holds, and one of all has its cost."""
+    worker = Paced()
+    sharing = shared(worker, prices={"output": 1.0})
+    readers = [Reader(sharing) for _ in range(2)]
+    worker.feed.put_nowait(Chunk("a", usage=Usage(2, 1)))
+    worker.say("b")
+    await asyncio.gather(*(reader.task for reader in readers))
+    first, second = (Completion.of(reader.chunks) for reader in readers)
+    assert (first.shared, first.usage.cost) == (None, pytest.approx(3e-6))
+    assert (second.shared, second.usage.cost) == ("flight", 0.0)
+
+
+async def test_a_call_that_ends_itself_by_a_cancellation_has_failed():
+    """Some clients raise one when a connection goes; its listeners were not cancelled, and nothing is whole."""
+
+    class Gone(Paced):
+        async def stream(self, request):
+            """Break off."""
+            yield Chunk("a")
+            raise asyncio.CancelledError
+
+    sharing = shared(Gone())
+    with pytest.raises(StreamCut):
+        await sharing.infer(ASK)
+    reader = Reader(sharing)
+    with pytest.raises(StreamCut):
+        await reader.task
+    assert reader.text == "a"
 
 
 async def test_the_last_listener_ends_the_call():
@@ -335,3 +368,28 @@ async def test_closing_ends_shared_calls():
     await settled()
     assert worker.closed == 1
     await asyncio.gather(reader.task, return_exceptions=True)
+
+
+async def test_closing_waits_for_calls_that_were_left():
+    """Their worker is closed next, and must not be while they still close a connection of it."""
+
+    class Slow(Paced):
+        async def stream(self, request):
+            """Take a few turns of the loop to close."""
+            try:
+                async for chunk in super().stream(request):
+                    yield chunk
+            finally:
+                for _ in range(30):
+                    await asyncio.sleep(0)
+                self.closed += 1
+
+    worker = Slow()
+    sharing = shared(worker)
+    reader = Reader(sharing)
+    await settled()
+    reader.task.cancel()
+    await asyncio.wait([reader.task])
+    await sharing.close()
+    assert worker.closed == 2
+    assert sharing._worker.as_dict()["busy"] == 0
