@@ -157,6 +157,13 @@ class Stage(Node, ABC):
                 exception is a bug of the plugin, and fails the record the same way.
         """
 
+    def process_whole(self, record: Record) -> Awaitable[Any] | None:
+        """Process a record without a generator, though `process` is one; None where it has to be that.
+
+        For records of which nothing need go on before all of it is there. The default always gives None.
+        """
+        return None
+
 
 class Sink(Node, ABC):
     """Takes records out.

@@ -187,6 +187,9 @@ class Slot:
 
         async def begin(work: Record) -> Any:
             nonlocal generator
+            whole = node.plugin.process_whole(work)
+            if whole is not None:
+                return await whole
             generator = node.call(work)
             return await anext(generator, _END)
 
@@ -194,6 +197,8 @@ class Slot:
             return await guard.timed(anext(generator, _END), self._task, perf_counter() - started)
 
         part = await guard.run(record, begin, self._task)
+        if generator is None:
+            return part
         if part is _END:
             return None
         if ticket.accepted is not None:

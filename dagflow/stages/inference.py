@@ -21,7 +21,7 @@ from dagflow.plugin import Stage
 from dagflow.store.answers import Answers, MemoryAnswers, StoredAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from dagflow.exchange import Chunk
     from dagflow.plugin import Context
@@ -105,10 +105,12 @@ class Inference(Stage):
         record[self.options.output] = completion
         return record
 
+    def process_whole(self, record: Record) -> Awaitable[Record] | None:
+        parameters = record.get("parameters")
+        whole = isinstance(parameters, dict) and parameters.get("stream") is False
+        return self._process_whole(record) if whole else None
+
     async def _process_live(self, record: Record) -> AsyncIterator[Record]:
-        if (_given(record, "parameters", dict, _PARAMETERS) or {}).get("stream") is False:
-            yield await self._process_whole(record)
-            return
         stream = self._worker.stream(self._request(record))
         try:
             completion = Completion.live()

@@ -60,7 +60,7 @@ def admit(
     submission = door.submit(record, streams)
     reserved = quota.take(guess, clock())
     headers |= quota.headers(clock())
-    submission.settled.add_done_callback(lambda _: quota.settle(reserved, guess, _used(submission), clock()))
+    submission.on_settled.append(lambda: quota.settle(reserved, guess, _used(submission), clock()))
     return submission
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import shield
 from hashlib import sha256
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
@@ -136,7 +135,7 @@ class Asking:
         Raises:
             Refusal: it ended without one.
         """
-        answer = await shield(submission.answered)  # others may wait for it, too
+        answer = await submission.wait_answered()
         if answer is None:
             raise self._door.refusal_of(submission)
         return answer
@@ -149,7 +148,7 @@ class Asking:
 
     async def _broken(self, submission: Submission, error: RecordError) -> Refusal:
         """Say why an answer broke: how its record ends tells more than the stream."""
-        outcome = await shield(submission.settled)
+        outcome = await submission.wait_settled()
         if outcome is Outcome.DELIVERED:  # what broke was not what counts for the record
             return refusal_of(Outcome.FAILED, error, self._door.retry_after_s)
         return self._door.refusal_of(submission)

@@ -80,7 +80,7 @@ class Door:
 
     def cancel(self, submission: Submission) -> None:
         """Take a record out of the line, or have it cancelled wherever it is; one that has settled stays as it is."""
-        if submission.settled.done():
+        if submission.is_settled:
             return
         if submission.record.ticket is not None:
             submission.record.ticket.cancel()
@@ -113,10 +113,9 @@ class Door:
 
     def refusal_of(self, submission: Submission) -> Refusal:
         """Say why a submission that has ended got no answer."""
-        outcome = submission.settled.result()
-        if outcome is None:
+        if submission.outcome is None:
             return draining(self.retry_after_s)
-        return refusal_of(outcome, submission.error, self.retry_after_s)
+        return refusal_of(submission.outcome, submission.error, self.retry_after_s)
 
     def close(self) -> None:
         """Let nobody in any more, and refuse those in the line."""

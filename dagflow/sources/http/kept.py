@@ -46,11 +46,11 @@ class Kept:
         if len(self._under_way) >= self._options.max_entries:
             raise Refusal(429, "overloaded", "too many requests are under way that are to be kept", should_retry=True)
         self._under_way[key] = submission
-        submission.settled.add_done_callback(lambda _: self._settle(key, submission))
+        submission.on_settled.append(lambda: self._settle(key, submission))
 
     def _settle(self, key: Hashable, submission: Submission) -> None:
         del self._under_way[key]
-        if self._keeps is None or submission.settled.result() in self._keeps:
+        if self._keeps is None or submission.outcome in self._keeps:
             self._settled.pop(key, None)
             self._settled[key] = self._clock() + self._options.ttl, submission
             self._forget()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import shield
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -43,12 +42,12 @@ class Recording:
             return self._answer_later(record, caller, headers)
         submission = admit(self._door, record, caller, headers, self._clock)
         try:
-            await shield(submission.settled)
+            await submission.wait_settled()
         except BaseException:
             self._door.leave(submission)
             raise
         submission.listeners -= 1
-        if submission.settled.result() is not Outcome.DELIVERED:
+        if submission.outcome is not Outcome.DELIVERED:
             raise self._door.refusal_of(submission)
         return respond(self._shown(submission), headers)
 
@@ -92,9 +91,9 @@ class Recording:
 
     def _shown(self, submission: Submission) -> dict[str, Any]:
         shown: dict[str, Any] = {"id": submission.record.id, "object": "record", "outcome": None}
-        if not submission.settled.done():
+        if not submission.is_settled:
             return {**shown, "status": "in_flight"}
-        outcome = submission.settled.result()
+        outcome = submission.outcome
         shown |= {"status": "settled", "outcome": outcome and outcome.value, "record": None, "error": None}
         if submission.answer is not None:
             shown["record"] = dict(submission.answer)

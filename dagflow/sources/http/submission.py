@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from dagflow.live_values import abandon_live
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagflow.errors import RecordError
     from dagflow.record import Outcome, Record
     from dagflow.trail import Trail
@@ -19,47 +21,66 @@ class Submission:
     Attributes:
         listeners: how many callers wait for it; what nobody waits for is cancelled.
         streams: whether the first of them reads the chunks of a live answer.
-        answered: the first answer; None if it ended without one.
-        settled: set to how it ended; None if it was never taken, or the pipeline ended with it inside.
-        answer, error: what the pipeline said of it, where it did.
-        trail: what happened to it on its way; None before its acceptance.
+        is_answered: whether the first answer has come, or the end without one.
+        is_settled: whether it has ended, or was never taken.
+        answer, outcome, error: what the pipeline said of it, where it did; an end without an outcome is that of the
+            pipeline.
+        trail: what happened to it on its way; None before its answer.
         digest: of the request, where another one may come with the same idempotency key.
+        on_settled: functions that are called when it has ended.
     """
 
     __slots__ = (
+        "_waiting_for_answer",
+        "_waiting_for_end",
         "answer",
-        "answered",
         "arrived_s",
         "digest",
         "error",
+        "is_answered",
+        "is_settled",
         "listeners",
+        "on_settled",
+        "outcome",
         "record",
-        "settled",
         "streams",
         "trail",
     )
 
     def __init__(self, record: Record, arrived_s: float, streams: bool) -> None:
-        loop = asyncio.get_running_loop()
         self.record = record
         self.arrived_s = arrived_s
         self.streams = streams
         self.listeners = 0
-        self.answered: asyncio.Future[Record | None] = loop.create_future()
-        self.settled: asyncio.Future[Outcome | None] = loop.create_future()
+        self.is_answered = self.is_settled = False
         self.answer: Record | None = None
+        self.outcome: Outcome | None = None
         self.error: RecordError | None = None
-        self.digest = b""
         self.trail: Trail | None = None
+        self.digest = b""
+        self.on_settled: list[Callable[[], None]] = []
+        self._waiting_for_answer: list[asyncio.Future[None]] = []
+        self._waiting_for_end: list[asyncio.Future[None]] = []
+
+    async def wait_answered(self) -> Record | None:
+        """Wait for the first answer; None if it ends without one."""
+        if not self.is_answered:
+            await _join(self._waiting_for_answer)
+        return self.answer
+
+    async def wait_settled(self) -> Outcome | None:
+        """Wait for its end; None if the pipeline never took it, or ended with it inside."""
+        if not self.is_settled:
+            await _join(self._waiting_for_end)
+        return self.outcome
 
     def take_answer(self, answer: Record) -> None:
         """Take the first answer; nobody but a listener who streams reads its chunks."""
         self.trail = self.record.ticket.trail
-        self.answer = answer
-        reads = self.streams and self.listeners and not self.answered.done()
+        self.answer, self.is_answered = answer, True
+        reads = self.streams and self.listeners
         abandon_live(value for name, value in answer.items() if not (reads and name == "completion"))
-        if not self.answered.done():
-            self.answered.set_result(answer)
+        _wake(self._waiting_for_answer)
 
     def abandon(self) -> None:
         """Say that nobody reads its answer: whoever makes it need not wait for a reader."""
@@ -67,8 +88,22 @@ class Submission:
 
     def take_outcome(self, outcome: Outcome | None, error: RecordError | None = None) -> None:
         """Take how it ended."""
-        self.error = error
-        if not self.answered.done():
-            self.answered.set_result(None)
-        if not self.settled.done():
-            self.settled.set_result(outcome)
+        self.outcome, self.error = outcome, error
+        self.is_answered = self.is_settled = True
+        _wake(self._waiting_for_answer)
+        _wake(self._waiting_for_end)
+        for tell in self.on_settled:
+            tell()
+
+
+async def _join(waiting: list[asyncio.Future[None]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    waiting.append(waiter)
+    await waiter
+
+
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiting.clear()
