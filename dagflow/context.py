@@ -33,7 +33,8 @@ class Context:
         resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
         timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
         grants: what the tokens of `[auth]` allow; None where there is no such table.
-        room: for a source: how many records like the given one would be taken now without waiting.
+        room: for a source: how many records like the given one would be taken now without waiting; below 0 where some
+            wait already.
     """
 
     name: str

@@ -77,9 +77,9 @@ class Channel:
 
     @property
     def room(self) -> int:
-        """How many records it would take now without waiting or losing one."""
-        is_full = self._senders or self._bytes >= (self.edge.max_bytes or math.inf)
-        return 0 if is_full else self.edge.capacity - len(self._buffer)
+        """How many records it would take now without losing one; below 0 for each sender that waits."""
+        is_full = self._bytes >= (self.edge.max_bytes or math.inf)
+        return (0 if is_full else self.edge.capacity - len(self._buffer)) - len(self._senders)
 
     @property
     def is_ended(self) -> bool:

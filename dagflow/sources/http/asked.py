@@ -81,8 +81,8 @@ def read_completion(body: dict[str, Any]) -> Asked:
         prompt = prompt[0]
     if not isinstance(prompt, str):
         raise wrong("`prompt` should be one text; a request has one answer", "prompt")
-    for name in ("echo", "best_of", "suffix"):
-        if body.pop(name, None) not in (None, False, 1, ""):
+    for name, plain in (("echo", False), ("best_of", 1), ("suffix", "")):
+        if (value := body.pop(name, None)) is not None and value is not plain and value != plain:
             raise wrong(f"`{name}` is not supported", name)
     fields = {"input": prompt, "messages": [{"role": "user", "content": prompt}], "prompt": prompt}
     return _completed(body, fields, _COMPLETION)

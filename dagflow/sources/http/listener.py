@@ -67,6 +67,7 @@ class Listener:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+        self._server.pre_shutdown()  # idle connections are closed; those that answer close behind that
         await self._server.shutdown(timeout_s)
 
     def _accept(self) -> asyncio.Protocol:

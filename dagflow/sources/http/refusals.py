@@ -144,7 +144,7 @@ _STATUS_OF_KIND: Final = {
     "timeout": 504,
     "unavailable": 502,
     "overloaded": 429,
-    "refused": 502,
+    "refused": 400,
     "context_window": 400,
     "content_policy": 400,
     "protocol": 502,

@@ -12,7 +12,7 @@ from dagflow.record import Record
 from dagflow.testing.local import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from dagflow.plugin import ModelWorker, Plugin
@@ -31,6 +31,8 @@ class Sample:
         requests: what a worker is asked; by default a prompt and a chat.
         workers: by name, the workers that the options name; by default they answer anything.
         arrived: how many records a sink has delivered, to be seen in the folder; None if that can't be seen there.
+        feed: brings something to a source that waits for others, once it is open; runs beside what is tried. It should
+            bring at least twenty records.
         build: builds the plugin, where its options alone do not.
         patience_s: the longest wait for anything that should come to an end, in seconds.
     """
@@ -42,6 +44,7 @@ class Sample:
     requests: Sequence[Request] = ()
     workers: Mapping[str, ModelWorker] = field(default_factory=dict)
     arrived: Callable[[Path], int] | None = None
+    feed: Callable[[Any], Coroutine[Any, Any, object]] | None = None
     build: Callable[[], Plugin] | None = None
     patience_s: float = 5.0
 

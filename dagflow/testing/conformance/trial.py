@@ -100,16 +100,21 @@ class Trial:
         Raises:
             Breach: it can't be opened.
         """
-        plugin = self.build()
+        plugin, feeding = self.build(), None
         try:
             try:
                 await self.bounded(plugin.open(self.context(plugin, live)), "`open`")
             except Exception as error:
                 raise Breach(f"it could not be opened: {describe(error)}") from error
+            if self.sample.feed is not None:
+                feeding = asyncio.ensure_future(self.sample.feed(plugin))
             yield plugin
         finally:
             with suppress(Exception):
                 await self.bounded(plugin.close(), "`close`")
+            if feeding is not None:
+                feeding.cancel()
+                await asyncio.wait([feeding])
 
     def records(self, plugin: Any) -> list[Record]:
         """Make new records for a stage or sink, each with a ticket."""
