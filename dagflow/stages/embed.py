@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Embed(Stage):
-    """Writes to `output` the vectors of `input`, a text or a list of texts: `vectors`, and `model` and `usage` if known."""
+    """Writes the vectors of a text, or of a list of texts, to `output`: `vectors`, `model` and `usage`."""
 
     default_concurrency = 8
     default_retry_budget = 0.1

@@ -113,6 +113,8 @@ class Door:
 
     def refusal_of(self, submission: Submission) -> Refusal:
         """Say why a submission that has ended got no answer."""
+        if submission.outcome is Outcome.CANCELLED and not self.closed:
+            return Refusal(409, "cancelled", "the request was cancelled", should_retry=False)
         if submission.outcome is None:
             return draining(self.retry_after_s)
         return refusal_of(submission.outcome, submission.error, self.retry_after_s)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dagflow.sources.http.options import HttpOptions
     from dagflow.sources.http.recording import Recording
 
+_RECORD: Final = "/v1/records"
 _RECORDS: Final = "/v1/records/"
 _MODELS: Final = "/v1/models"
 
@@ -62,12 +63,11 @@ class Endpoints:
 
     async def _answer(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
         path, method = request.path, request.method
-        read = OPERATIONS.get(path)
-        if read is not None:
+        if path in OPERATIONS and (path == _RECORD or not self._options.fields):
             self._demand(method, ("POST",))
             caller = self._caller(request, headers)
             body = await read_body(request, self._options.max_body, self._options.body_timeout)
-            answer = self._recording.post if path == "/v1/records" else self._asking.post
+            answer = self._recording.post if path == _RECORD else self._asking.post
             return await answer(request, caller, body, headers)
         if path.startswith(_RECORDS):
             self._demand(method, ("GET", "DELETE"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from dagflow.sources.http.refusals import Refusal
+from dagflow.sources.http.responses import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,13 +39,15 @@ class Listener:
             handle,
             request_factory=self._build_request,
             handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=options.idle_timeout,
-            max_line_size=_MAX_LINE,
-            max_field_size=_MAX_LINE,
-            max_headers=_MAX_HEADERS,
-            lingering_time=1.0,
         )
+        self._limits = {
+            "access_log": None,
+            "keepalive_timeout": options.idle_timeout,
+            "max_line_size": _MAX_LINE,
+            "max_field_size": _MAX_LINE,
+            "max_headers": _MAX_HEADERS,
+            "lingering_time": 1.0,
+        }
         self._listening: asyncio.Server | None = None
 
     async def open(self) -> Address:
@@ -73,13 +76,31 @@ class Listener:
     def _accept(self) -> asyncio.Protocol:
         if len(self._server.connections) >= self._options.max_connections:
             return _Refused()
-        return self._server()
+        return _Connection(self._server, loop=asyncio.get_running_loop(), **self._limits)
 
     def _build_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         limit = self._options.max_body
         return web.BaseRequest(
             message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=limit
         )
+
+
+class _Connection(web.RequestHandler):
+    """Tells of what is no request of HTTP in the form of all errors; nothing of it is logged."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size:
+            raise ConnectionError("the answer has begun")
+        text = "this is no request of HTTP" if status < 500 else "the service failed on this request"
+        response = refuse(Refusal(status, "invalid_request", text, should_retry=False), {})
+        response.force_close()
+        return response
 
 
 class _Refused(asyncio.Protocol):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dagflow.addresses import Address
-from dagflow.options import Duration, FilePath, ListenAddress, Options, Size
+from dagflow.options import Duration, FieldName, FilePath, ListenAddress, Options, Size
 
 _PORT: Final = re.compile(r"[a-z][a-z0-9_-]*")
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?|https?://\[[0-9A-Fa-f:]+\](:\d+)?")
@@ -52,6 +52,9 @@ class HttpOptions(Options):
     models: list[str] = Field([], description="the names that callers may ask for; any, if none is given")
     routes: dict[str, Annotated[str, AfterValidator(_check_port)]] = Field(
         {}, description='the port that a model\'s requests leave by, for edges `from = "NAME.PORT"`'
+    )
+    fields: list[FieldName] = Field(
+        [], description="what each record of `/v1/records` has to have; the endpoints of models are not served then"
     )
     max_waiting: int = Field(
         0, ge=0, description="how many requests may wait for a place in the first edge; more are refused with 429"

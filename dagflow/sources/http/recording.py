@@ -8,7 +8,7 @@ from aiohttp import web
 
 from dagflow.record import Outcome
 from dagflow.sources.http.admission import admit, route
-from dagflow.sources.http.asked import read_object, read_record
+from dagflow.sources.http.asked import read_object, read_record, wrong
 from dagflow.sources.http.callers import record_of
 from dagflow.sources.http.kept import Kept
 from dagflow.sources.http.refusals import Refusal
@@ -36,6 +36,9 @@ class Recording:
     ) -> web.StreamResponse:
         """Take a record in; answer when it has settled, or at once with `Prefer: respond-async`."""
         asked = read_record(read_object(body))
+        for name in self._options.fields:
+            if asked.fields.get(name) is None:
+                raise wrong(f"field `{name}` is missing", name)
         record = record_of(asked, caller, self._clock(), self._options.request_timeout)
         route(record, asked.model, self._options)
         if "respond-async" in request.headers.get("Prefer", "").lower():

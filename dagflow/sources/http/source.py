@@ -37,7 +37,7 @@ class Http(Source):
     _door: Door | None = None
 
     def writes(self) -> set[str]:
-        return set(WRITTEN)
+        return {*WRITTEN, *self.options.fields}
 
     def ports(self) -> set[str]:
         return set(self.options.routes.values())
