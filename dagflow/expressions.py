@@ -129,7 +129,7 @@ class Expression(_Source):
         try:
             value = self._run(record)
             # Filters such as `select` are lazy: as they come they would always be true, and could be read once.
-            return list(value) if isinstance(value, _LAZY) else value
+            return _plain(list(value) if isinstance(value, _LAZY) else value)
         except UndefinedError:
             return None
         except Exception as error:
@@ -194,6 +194,21 @@ class Template(_Source):
             return self._run(record)
         except Exception as error:
             raise self._failure(error) from error
+
+
+def _plain(value: Any) -> Any:
+    """Give a value with None for what is undefined in it: `[meta.a, meta.b]`."""
+    if isinstance(value, Undefined):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value] if any(map(_is_deep, value)) else value
+    if isinstance(value, dict) and any(map(_is_deep, value.values())):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    return isinstance(value, list | tuple | dict | Undefined)
 
 
 def names_of(record: Record) -> dict[str, Any]:

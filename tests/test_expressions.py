@@ -101,3 +101,11 @@ def test_a_template_loads_no_other(text: str) -> None:
 def test_names(text: str, names: set[str], required: set[str]) -> None:
     """The fields that a text uses, and those that it cannot do without."""
     assert (Template(text).names, Template(text).required) == (names, required)
+
+
+def test_what_is_undefined_within_a_value_is_null():
+    """A list or table that an expression builds holds nothing that JSON does not know."""
+    record = Record({"a": 1}, meta={"b": 2})
+    found = Expression("[a, nothing, meta.c, [nothing.x], {'k': nothing}]").evaluate(record)
+    assert found == [1, None, None, [None], {"k": None}]
+    assert Expression("{'a': nothing, 'b': [meta.b]}").evaluate(record) == {"a": None, "b": [2]}

@@ -31,7 +31,7 @@ def completion_of(answer: Record) -> Completion:
     text = answer.get("text")
     if isinstance(text, str):
         return Completion(text, model=answer.get("model"))
-    raise _nothing("a completion or a `text`")
+    raise _nothing("completion" if "embeddings" not in answer else "")
 
 
 def build_chat(completion: Completion, id: str, asked_for: str | None) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def build_embeddings(answer: Record, encoding: str, asked_for: str | None) -> di
     """
     found = answer.get("embeddings")
     if not isinstance(found, dict) or not isinstance(found.get("vectors"), list):
-        raise _nothing("`embeddings`")
+        raise _nothing("")
     encode = _in_base64 if encoding == "base64" else list
     tokens = (found.get("usage") or {}).get("input_tokens", 0)
     return {
@@ -85,6 +85,8 @@ def _in_base64(vector: list[float]) -> str:
     return b64encode(packed.tobytes()).decode()
 
 
-def _nothing(expected: str) -> Refusal:
-    text = f"the pipeline's answer has not {expected}"
-    return Refusal(500, "no-answer", text, should_retry=False)
+def _nothing(missing: str) -> Refusal:
+    """Say that an answer lacks what was asked for; nothing is `missing` where the pipeline makes something else."""
+    if missing:
+        return Refusal(500, "no-answer", f"the pipeline's answer has no {missing}", should_retry=False)
+    return Refusal(400, "unsupported", "this model does not do what was asked for", should_retry=False)

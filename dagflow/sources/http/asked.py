@@ -82,7 +82,8 @@ def read_completion(body: dict[str, Any]) -> Asked:
     if not isinstance(prompt, str):
         raise wrong("`prompt` should be one text; a request has one answer", "prompt")
     for name, plain in (("echo", False), ("best_of", 1), ("suffix", "")):
-        if (value := body.pop(name, None)) is not None and value is not plain and value != plain:
+        value = body.pop(name, plain)
+        if value is not None and (value != plain or isinstance(value, bool) is not isinstance(plain, bool)):
             raise wrong(f"`{name}` is not supported", name)
     fields = {"input": prompt, "messages": [{"role": "user", "content": prompt}], "prompt": prompt}
     return _completed(body, fields, _COMPLETION)
@@ -133,6 +134,11 @@ OPERATIONS: Final[dict[str, Callable[[dict[str, Any]], Asked]]] = {
 """How the body of each endpoint is read; all of them may raise a `Refusal`."""
 
 
+def whole(value: Any) -> Any:
+    """Give a whole number as such, also where it is written `5.0`, which is the same in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
 def wrong(message: str, param: str | None = None, code: str = "invalid_value") -> Refusal:
     """Say what of a request is wrong."""
     return Refusal(400, code, message, param=param, should_retry=False)
@@ -149,9 +155,9 @@ def _completed(body: dict[str, Any], fields: dict[str, Any], operation: str) -> 
         raise wrong("`stream_options` should be an object", "stream_options")
     if own.pop("n") not in (None, 1):
         raise wrong("`n` should be 1: a request has one answer", "n")
-    if body.get("logprobs") not in (None, False, 0):
+    if body.get("logprobs") is not None and body["logprobs"] is not False:
         raise wrong("`logprobs` are not supported", "logprobs")
-    parameters = {name: value for name, value in body.items() if value is not None}
+    parameters = {name: whole(value) for name, value in body.items() if value is not None}
     if not stream:
         parameters["stream"] = False  # nobody reads chunks: the model may answer at once
     fields |= {"parameters": parameters, "model": model, "operation": operation}

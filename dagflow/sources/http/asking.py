@@ -66,6 +66,7 @@ class Asking:
         name, digest = (caller.grant.tenant, key), sha256(path.encode() + body).digest()
         known = self._known.find(name)
         if known is None:
+            self._known.check_room()
             submission = self._enter(asked, caller, headers)
             submission.digest = digest
             self._known.put(name, submission)

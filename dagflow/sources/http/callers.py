@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.access.grants import ANYBODY, Grant
 from dagflow.record import Record
-from dagflow.sources.http.asked import wrong
+from dagflow.sources.http.asked import whole, wrong
 from dagflow.sources.http.refusals import Refusal
 from dagflow.units import parse_duration
 
@@ -128,8 +128,7 @@ def _priority(caller: Caller, given: Any) -> int:
             given = int(header)
         except ValueError:
             raise wrong("`x-priority` should be a whole number", "x-priority") from None
-    if given is None:
-        given = 0
+    given = 0 if given is None else whole(given)
     if not isinstance(given, int) or isinstance(given, bool) or abs(given) > 1_000_000:
         raise wrong("`priority` should be a whole number of at most a million", "priority")
     most = caller.grant.max_priority
@@ -142,9 +141,11 @@ def _timeout(caller: Caller, given: Any) -> float:
         given, name = header, "x-request-timeout"
     if given is None:
         return math.inf
+    if not isinstance(given, str):
+        raise wrong(f"`{name}` should be a duration, such as `30s`", name)
     try:
         seconds = float(given) if name != "deadline" and _is_number(given) else parse_duration(given)
-    except (ValueError, TypeError):
+    except ValueError:
         raise wrong(f"`{name}` should be a duration, such as `30s`", name) from None
     if not seconds > 0:
         raise wrong(f"`{name}` should be above 0", name)

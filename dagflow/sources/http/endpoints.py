@@ -71,15 +71,17 @@ class Endpoints:
             return await answer(request, caller, body, headers)
         if path.startswith(_RECORDS):
             self._demand(method, ("GET", "DELETE"))
-            answer_id = self._recording.get if method == "GET" else self._recording.delete
-            return respond(answer_id(self._caller(request, headers), path.removeprefix(_RECORDS)), headers)
+            caller, id = self._caller(request, headers), path.removeprefix(_RECORDS)
+            shown = self._recording.get(caller, id) if method == "GET" else await self._recording.delete(caller, id)
+            return respond(shown, headers)
         if path == _MODELS or path.startswith(f"{_MODELS}/"):
             self._demand(method, ("GET",))
             self._caller(request, headers)
             return respond(self._models(path.removeprefix(_MODELS).removeprefix("/")), headers)
         if path == "/openapi.json":
             self._demand(method, ("GET",))
-            return respond(build_openapi(self._options.models, self._grants is not None), headers)
+            options = self._options
+            return respond(build_openapi(options.models, options.fields, self._grants is not None), headers)
         raise Refusal(404, "not_found", f"there is nothing at `{path[:200]}`", should_retry=False)
 
     def _caller(self, request: web.BaseRequest, headers: dict[str, str]) -> Caller:

@@ -37,18 +37,28 @@ class Kept:
         found = self._settled.get(key)
         return self._under_way.get(key) if found is None else found[1]
 
-    def put(self, key: Hashable, submission: Submission) -> None:
-        """Keep a submission that is under way.
+    def check_room(self) -> None:
+        """See whether another one may be put.
 
         Raises:
-            Refusal: so many are under way that there is no room for it.
+            Refusal: too many are under way.
         """
         if len(self._under_way) >= self._options.max_entries:
             raise Refusal(429, "overloaded", "too many requests are under way that are to be kept", should_retry=True)
+
+    def put(self, key: Hashable, submission: Submission) -> None:
+        """Keep a submission that is under way; there must be room."""
         self._under_way[key] = submission
         submission.on_settled.append(lambda: self._settle(key, submission))
 
+    def drop(self, key: Hashable) -> None:
+        """Forget a submission."""
+        self._under_way.pop(key, None)
+        self._settled.pop(key, None)
+
     def _settle(self, key: Hashable, submission: Submission) -> None:
+        if self._under_way.get(key) is not submission:  # it was dropped
+            return
         del self._under_way[key]
         if self._keeps is None or submission.outcome in self._keeps:
             self._settled.pop(key, None)

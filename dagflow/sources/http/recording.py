@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -16,10 +18,13 @@ from dagflow.sources.http.responses import respond
 
 if TYPE_CHECKING:
     from dagflow.plugin import Context
+    from dagflow.record import Record
     from dagflow.sources.http.callers import Caller
     from dagflow.sources.http.door import Door
     from dagflow.sources.http.options import HttpOptions
     from dagflow.sources.http.submission import Submission
+
+_CANCEL_S: Final = 1.0  # how long an answer waits for the end of what it has cancelled; nearly all end at once
 
 
 class Recording:
@@ -41,15 +46,15 @@ class Recording:
                 raise wrong(f"field `{name}` is missing", name)
         record = record_of(asked, caller, self._clock(), self._options.request_timeout)
         route(record, asked.model, self._options)
+        submission = self._enter(record, caller, headers)
         if "respond-async" in request.headers.get("Prefer", "").lower():
-            return self._answer_later(record, caller, headers)
-        submission = admit(self._door, record, caller, headers, self._clock)
+            headers |= {"Location": f"/v1/records/{record.id}", "Preference-Applied": "respond-async"}
+            return respond(self._shown(submission), headers, 202)
         try:
             await submission.wait_settled()
         except BaseException:
             self._door.leave(submission)
             raise
-        submission.listeners -= 1
         if submission.outcome is not Outcome.DELIVERED:
             raise self._door.refusal_of(submission)
         return respond(self._shown(submission), headers)
@@ -62,29 +67,29 @@ class Recording:
         """
         return self._shown(self._find(caller, id))
 
-    def delete(self, caller: Caller, id: str) -> dict[str, Any]:
-        """Cancel a record; one that has settled stays as it is.
+    async def delete(self, caller: Caller, id: str) -> dict[str, Any]:
+        """Cancel a record, wherever it is, and forget it; say what had become of it.
 
         Raises:
             Refusal: as `get`.
         """
         submission = self._find(caller, id)
         self._door.cancel(submission)
+        self._kept.drop((caller.grant.tenant, id))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_S):
+                await submission.wait_settled()
         return self._shown(submission)
 
-    def _answer_later(self, record: Any, caller: Caller, headers: dict[str, str]) -> web.Response:
+    def _enter(self, record: Record, caller: Caller, headers: dict[str, str]) -> Submission:
+        """Hand a record in, to be found by its id as long as it is remembered."""
         key = (caller.grant.tenant, record.id)
         if self._kept.find(key) is not None:
             raise Refusal(409, "duplicate_id", f"there is a record `{record.id}` already", should_retry=False)
+        self._kept.check_room()
         submission = admit(self._door, record, caller, headers, self._clock)
-        try:
-            self._kept.put(key, submission)
-        except Refusal:
-            self._door.cancel(submission)
-            raise
-        headers["Location"] = f"/v1/records/{record.id}"
-        headers["Preference-Applied"] = "respond-async"
-        return respond(self._shown(submission), headers, 202)
+        self._kept.put(key, submission)
+        return submission
 
     def _find(self, caller: Caller, id: str) -> Submission:
         found = self._kept.find((caller.grant.tenant, id))

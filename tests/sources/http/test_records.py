@@ -77,20 +77,21 @@ async def test_later():
 
 
 async def test_a_record_is_cancelled_by_its_id():
-    """Wherever it is; one that has settled stays as it is."""
+    """Wherever it is, and forgotten."""
     async with served(SLOW) as service:
         await service.ask("/v1/records", {"id": "r", "input": "a"}, headers=LATER)
         await until(lambda: service.engine.report()["workers"]["main"]["busy"] == 1)
-        await service.ask("/v1/records/r", method="DELETE")
-        await until(lambda: service.engine.report()["outcomes"]["cancelled"] == 1)
         gone = await service.ask("/v1/records/r", method="DELETE")
+        await until(lambda: service.engine.report()["outcomes"]["cancelled"] == 1)
+        again = await service.ask("/v1/records/r", method="DELETE")
     assert (gone.status, gone.json["outcome"], gone.json["record"]) == (200, "cancelled", None)
     assert gone.json["error"]["code"] == "cancelled"
+    assert again.error == (404, "record_not_found")
 
 
 async def test_how_a_record_ended_otherwise():
     """Is told in the answer, with the status that it would have had."""
-    text = SHOUT.replace('fields = { loud = "word | upper"', 'fields = { loud = "word.x.y.z()"')
+    text = SHOUT.replace('fields = { loud = "word | upper"', 'fields = { loud = "word + 1"')
     async with served(text) as service:
         await service.ask("/v1/records", {"id": "r", "word": "a"}, headers=LATER)
         await until(lambda: service.engine.report()["outcomes"]["failed"] == 1)
