@@ -41,9 +41,10 @@ class Redactor:
 
     @classmethod
     def of(cls, plan: Plan) -> Redactor:
-        """Build the redactor of a plan: it knows every secret in the options of nodes and workers, and in `[auth]`."""
+        """Build the redactor of a plan: it knows every secret in the options of nodes and workers, and in tables."""
         owners = [owner.options for owner in (*plan.nodes.values(), *plan.workers.values())]
-        return cls(secret for owner in (*owners, *filter(None, [plan.auth])) for secret in _secrets_in(owner))
+        owners += filter(None, [plan.auth, plan.tracing])
+        return cls(secret for owner in owners for secret in _secrets_in(owner))
 
     def __bool__(self) -> bool:
         """Whether there is any secret to replace."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dagflow.inference.call import Call
     from dagflow.record import Record
+    from dagflow.traceparent import TraceContext
 
 
 class Stay(NamedTuple):
@@ -30,14 +31,16 @@ class Trail:
 
     Attributes:
         accepted_ns: when it was accepted.
+        trace: the trace that it belongs to; None where nothing is traced.
         stays: the nodes that worked on it, in the order in which they were done.
         calls: the calls of workers that were made for it, with the worker's name; pools are not among them.
     """
 
-    __slots__ = ("accepted_ns", "calls", "stays")
+    __slots__ = ("accepted_ns", "calls", "stays", "trace")
 
-    def __init__(self) -> None:
+    def __init__(self, trace: TraceContext | None = None) -> None:
         self.accepted_ns = perf_counter_ns()
+        self.trace = trace
         self.stays: list[Stay] = []
         self.calls: list[tuple[str, Call]] = []
 

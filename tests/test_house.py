@@ -22,6 +22,7 @@ FLOORS = [
         "addresses",
         "words",
         "record",
+        "traceparent",
         "trail",
         "chat",
         "exchange",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from dagflow.config.worker_tables import GuardKeys
 from dagflow.expressions import Expression
-from dagflow.options import Duration, FilePath, Options, Size
+from dagflow.options import Duration, FilePath, Options, Secret, Size
 
 NAME_PATTERN: Final = r"[a-z][a-z0-9_-]*"
 
@@ -144,7 +144,33 @@ class LoggingTable(Options):
     format: Literal["console", "json"] = Field("console", description="lines for people, or one JSON object a line")
 
 
-TABLES: Final = ("pipeline", "defaults", "sources", "stages", "sinks", "workers", "auth", "dead_letters", "logging")
+class TracingTable(Options):
+    """`[tracing]`."""
+
+    endpoint: str = Field(
+        "http://127.0.0.1:4318/v1/traces", pattern=r"^https?://\S+$", description="where the OTLP receiver takes spans"
+    )
+    protocol: Literal["http", "grpc"] = Field("http", description="how it takes them")
+    headers: dict[str, Secret] = Field({}, description="headers of each export; their values are treated as secrets")
+    sample: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="the share of records that are traced, 0 to 1; those that failed and slow ones always are"
+    )
+    slow: _Wait = Field(10.0, description="a record that takes longer is always traced")
+    timeout: _Wait = Field(10.0, description="how long one export may take")
+
+
+TABLES: Final = (
+    "pipeline",
+    "defaults",
+    "sources",
+    "stages",
+    "sinks",
+    "workers",
+    "auth",
+    "dead_letters",
+    "logging",
+    "tracing",
+)
 
 NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
     "source": SourceTable,

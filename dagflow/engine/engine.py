@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from dagflow.engine.letters import Letters
-from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_plugins, flush_sinks, open_plugins
+from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plugins, flush_sinks, open_plugins
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
 from dagflow.engine.wiring import Wirer
@@ -78,7 +78,8 @@ class Engine:
             self._wiring = Wirer(plan, clock, self._log, self._redactor, substitutes, letters, resumes).wire()
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
-        self._notes = any(runner.plugin.serves for runner in self._wiring.sources.values())
+        serves = any(runner.plugin.serves for runner in self._wiring.sources.values())
+        self._notes = serves or plan.tracing is not None
         self._flow: TaskGroup | None = None
         self._opening: anyio.CancelScope | None = None
         self._finishing: anyio.CancelScope | None = None
@@ -108,6 +109,8 @@ class Engine:
         finally:
             with anyio.CancelScope(shield=True) as self._finishing:
                 await close_plugins(self._wiring, self._log)
+                if self._wiring.tracer is not None:
+                    await close_in_thread(self._wiring.tracer.close, "the tracer", self._log)
             if self._letters is not None:
                 with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
                     await self._letters.close()

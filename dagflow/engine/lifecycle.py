@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio import to_thread
 
 from dagflow.engine.faults import is_interruption
 from dagflow.errors import OpenFailed, describe
@@ -64,6 +65,17 @@ async def close_plugins(wiring: Wiring, log: Any) -> None:
                 tasks.start_soon(close, plugin, context)
     for fault in faults:
         log.warning("plugin did not close", error=fault)
+
+
+async def close_in_thread(close: Callable[[], None], what: str, log: Any) -> None:
+    """Close something that waits in a thread for what it has to send; one that hangs is left behind."""
+    with anyio.move_on_after(CLOSE_TIMEOUT_S) as scope:
+        try:
+            await to_thread.run_sync(close, abandon_on_cancel=True)
+        except Exception as error:
+            log.warning("did not close", what=what, error=describe(error))
+    if scope.cancelled_caught:
+        log.warning("did not close", what=what, error=f"it took longer than {CLOSE_TIMEOUT_S:g} s")
 
 
 async def _bounded(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dagflow.engine.place import Place
     from dagflow.engine.postbox import Postbox
     from dagflow.graph.plan import NodePlan
+    from dagflow.telemetry.tracing import Tracer
 
 
 class SourceRunner:
@@ -55,6 +56,7 @@ class SourceRunner:
         faults: Faults,
         on_cancel: Callable[[Ticket], None],
         log: Any,
+        tracer: Tracer | None = None,
     ) -> None:
         self.plan = plan
         self.plugin = plugin
@@ -69,6 +71,7 @@ class SourceRunner:
         self._faults = faults
         self._cancel = on_cancel
         self._log = log
+        self._tracer = tracer
         self._scope: CancelScope | None = None
         self._stopped = False
         self._settles = False
@@ -116,6 +119,8 @@ class SourceRunner:
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket's outcome into the book, and tell the source."""
         self._book.settle(ticket, outcome)
+        if self._tracer is not None:
+            self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:
             self.telling.tell(ticket, outcome)
         else:
@@ -147,7 +152,8 @@ class SourceRunner:
         book, live, limit = self._book, self._book.live, self._book.max_in_flight
         direct = None if self.plan.ports else self.outlets[None].direct
         send_nowait = None if direct is None else direct.send_nowait
-        marked, shared = self.plugin.can_cancel or self.postbox.keeps or self.plugin.serves, book.sources > 1
+        marked = self.plugin.can_cancel or self.postbox.keeps or self.plugin.serves or self._tracer is not None
+        shared = book.sources > 1
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
@@ -183,7 +189,9 @@ class SourceRunner:
     def _mark(self, ticket: Ticket) -> None:
         if self.plugin.can_cancel:
             ticket.running = set()
-        if self.plugin.serves:
+        if self._tracer is not None:
+            ticket.trail = self._tracer.begin(ticket.record)
+        elif self.plugin.serves:
             ticket.trail = Trail()
         if self.postbox.keeps:
             ticket.accepted = accepted_from(self.plan.name, ticket.record)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dagflow.plugin import Plugin, Source
     from dagflow.record import Record, Ticket
     from dagflow.redaction import Redactor
+    from dagflow.telemetry.tracing import Tracer
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Wiring:
         shadows: the books of best-effort edges, by the name of the edge.
         letters: what keeps dead letters, if anything does.
         postboxes: those of the edges, by name.
+        tracer: what makes spans, if anything does.
     """
 
     book: Book
@@ -66,6 +68,7 @@ class Wiring:
     opened: int = 0
     metrics: dict[str, Metrics] = field(default_factory=dict)
     workers: dict[str, GuardedWorker] = field(default_factory=dict)
+    tracer: Tracer | None = None
 
     @property
     def joins(self) -> list[Join]:
@@ -105,6 +108,8 @@ class Wirer:
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""
         self.wire_workers()
+        if self._plan.tracing is not None:
+            self._wiring.tracer = _built("tracing", self._build_tracer)
         for edge in self._plan.edges:
             self._wiring.channels[edge.name] = self._build_channel(edge)
         for node in reversed(self._plan.nodes.values()):
@@ -116,6 +121,11 @@ class Wirer:
         for worker in self._plan.workers.values():
             self._wire_worker(worker)
         return self._wiring
+
+    def _build_tracer(self) -> Tracer:
+        from dagflow.telemetry.tracing import Tracer
+
+        return Tracer(self._plan.tracing, self._plan.name, self._clock, self._workers)
 
     def _wire_worker(self, worker: WorkerPlan) -> None:
         """Build a worker and its guards; its members, if it is a pool, stand before it in the plan."""
@@ -134,7 +144,16 @@ class Wirer:
         if node.kind == "source":
             postbox = Postbox(wiring.letters, place, node.name, node.name)
             runner = SourceRunner(
-                node, plugin, outlets, place, postbox, wiring.book, wiring.faults, self._cancel, self._log
+                node,
+                plugin,
+                outlets,
+                place,
+                postbox,
+                wiring.book,
+                wiring.faults,
+                self._cancel,
+                self._log,
+                wiring.tracer,
             )
             wiring.sources[node.name] = runner
             context.room = runner.room

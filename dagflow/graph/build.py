@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dagflow.config.auth_tables import AuthTable
 from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
-from dagflow.config.tables import DeadLettersTable, DefaultsTable, LoggingTable, PipelineTable
+from dagflow.config.tables import DeadLettersTable, DefaultsTable, LoggingTable, PipelineTable, TracingTable
 from dagflow.config.validation import validate
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
@@ -51,6 +51,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         logging=LoggingPlan(logging.level, logging.format),
         dead_letters=_dead_letters(draft),
         auth=draft.tables.get(("auth",)),
+        tracing=draft.tables.get(("tracing",)),
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -60,11 +61,16 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
 
 def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
     """Read the tables that are about the pipeline as a whole; edges are read one by one elsewhere."""
-    settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
+    settings: dict[str, type[BaseModel]] = {
+        "pipeline": PipelineTable,
+        "defaults": DefaultsTable,
+        "logging": LoggingTable,
+    }
     if "dead_letters" in document.tables:  # there are none by default
         settings["dead_letters"] = DeadLettersTable
-    if "auth" in document.tables:
-        settings["auth"] = AuthTable
+    for name, table in (("auth", AuthTable), ("tracing", TracingTable)):
+        if name in document.tables:
+            settings[name] = table
     for name, model in settings.items():
         values = {key: value for key, value in document.table(name).items() if (name, key) != ("pipeline", "edges")}
         table, found = validate(model, values, Subject((name,), f"`[{name}]`"), document)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dagflow.config.auth_tables import AuthTable
     from dagflow.config.diagnostics import Diagnostic
+    from dagflow.config.tables import TracingTable
     from dagflow.expressions import Expression
     from dagflow.plugin import ModelWorker, Node, Transport
 
@@ -193,6 +194,7 @@ class Plan:
     logging: LoggingPlan = LoggingPlan()
     dead_letters: DeadLettersPlan | None = None
     auth: AuthTable | None = None
+    tracing: TracingTable | None = None
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.chat import text_of
 from dagflow.errors import RecordError, WorkerError
+from dagflow.traceparent import new_span_id
 
 if TYPE_CHECKING:
     from dagflow.exchange import Request, Usage
 
 CANCELLED: Final = "cancelled"
 """What `Call.error` says of a call that nobody wanted any more."""
+
+TRACEPARENT: Final = "traceparent"
+"""Where the metadata of a request, and the `meta` of a record, carry the trace."""
 
 TIMEOUT: Final = "timeout"
 """What it says of one that took too long, for the worker's timeouts or for whoever asked."""
@@ -34,6 +38,8 @@ class Call:
         usage: the tokens, where the worker told.
         error: the class of what went wrong: a kind of `WorkerError`, `bug`, or `cancelled`; None if nothing did.
         retry_after: the wait that the server asked for, in seconds.
+        model, finish_reason: what the answer says of itself, where it does.
+        span_id: its span, where the record is traced.
         keys: what guards have found out about whose call it is; each uses itself as the key.
     """
 
@@ -42,10 +48,13 @@ class Call:
         "arrived_s",
         "ended_s",
         "error",
+        "finish_reason",
         "first_s",
         "keys",
+        "model",
         "request",
         "retry_after",
+        "span_id",
         "started_s",
         "texts",
         "usage",
@@ -59,10 +68,18 @@ class Call:
         self.first_s: float | None = None
         self.ended_s = 0.0
         self.usage: Usage | None = None
+        self.model: str | None = None
+        self.finish_reason: str | None = None
+        self.span_id: int | None = None
         self.error: str | None = None
         self.retry_after: float | None = None
         self.keys: dict[Any, Any] = {}
         self._estimate: tuple[int, int | None] | None = None
+
+    @property
+    def node(self) -> str | None:
+        """The node that asks; None where that is not told."""
+        return self.request.metadata.get("node") if self.request is not None else None
 
     @property
     def priority(self) -> float:
@@ -82,10 +99,19 @@ class Call:
         return self._estimate
 
     def note_on_trail(self, worker: str) -> None:
-        """Note on the record's trail, where it has one, that a worker is asked for it."""
-        record = self.request.record if self.request is not None else None
-        if record is not None and record.ticket is not None and record.ticket.trail is not None:
-            record.ticket.trail.calls.append((worker, self))
+        """Note on the record's trail, where it has one, that a worker is asked; it learns of the trace."""
+        request = self.request
+        record = request.record if request is not None else None
+        if record is None or record.ticket is None:
+            return
+        trail = record.ticket.trail
+        if trail is not None:
+            trail.calls.append((worker, self))
+        if trail is not None and trail.trace is not None:
+            self.span_id = new_span_id()
+            request.metadata = {**request.metadata, TRACEPARENT: trail.trace.header(self.span_id)}
+        elif TRACEPARENT in record.meta:  # nothing is traced here, but by others
+            request.metadata = {**request.metadata, TRACEPARENT: record.meta[TRACEPARENT]}
 
     def fail(self, error: BaseException, now_s: float) -> None:
         """Note what ended the call.

@@ -107,6 +107,7 @@ class GuardedWorker(ModelWorker):
         try:
             completion = await self._within_total(self.plugin.infer(request))
             completion.usage = call.usage = self._charged(completion.usage)
+            call.model, call.finish_reason = completion.model, completion.finish_reason
         except BaseException as error:
             self._fail(call, error)
             raise
@@ -127,7 +128,8 @@ class GuardedWorker(ModelWorker):
                 if chunk.usage is not None:
                     call.usage = self._charged(chunk.usage)
                     chunk = chunk if call.usage is chunk.usage else replace(chunk, usage=call.usage)
-                finished = finished or chunk.finish_reason is not None
+                if chunk.finish_reason is not None:
+                    finished, call.model, call.finish_reason = True, chunk.model, chunk.finish_reason
                 yield chunk
             if not finished:
                 raise WorkerError("protocol", f"the stream of worker `{self.name}` ended without a finish reason")

@@ -13,6 +13,7 @@ from dagflow.access.grants import ANYBODY, Grant
 from dagflow.record import Record
 from dagflow.sources.http.asked import whole, wrong
 from dagflow.sources.http.refusals import Refusal
+from dagflow.traceparent import is_traceparent
 from dagflow.units import parse_duration
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dagflow.sources.http.asked import Asked
 
 _ID: Final = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _LONGEST_NAME: Final = 256  # characters of a session or an idempotency key
 
 
@@ -109,7 +109,7 @@ def _meta(asked: Asked, caller: Caller) -> Mapping[str, Any]:
         if own.get(name) is not None:
             told[name] = own[name]
     traceparent = caller.headers.get("traceparent")
-    if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
+    if traceparent is not None and is_traceparent(traceparent):
         told["traceparent"] = traceparent[:55]
     return MappingProxyType(told)
 

@@ -76,13 +76,13 @@ class Session:
         if client is not None:
             await client.close()
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """Send a body, and give the answer when its headers have come.
 
         Raises:
             WorkerError: there is none, or it is no success.
         """
-        return await self._ask("POST", path, body)
+        return await self._ask("POST", path, body, headers)
 
     async def get(self, path: str) -> bytes:
         """Get a whole body.
@@ -92,13 +92,13 @@ class Session:
         """
         return await (await self._ask("GET", path)).whole()
 
-    async def post_whole(self, path: str, body: bytes) -> bytes:
+    async def post_whole(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
         """Send a body, and give the whole body of the answer.
 
         Raises:
             WorkerError: as for `post`.
         """
-        return await (await self._ask("POST", path, body)).whole()
+        return await (await self._ask("POST", path, body, headers)).whole()
 
     def redact(self, text: str) -> str:
         """Give a text without secrets."""
@@ -128,13 +128,15 @@ class Session:
         # Closes the connection, unless the end has come. Also where the task was cancelled before it began.
         task.add_done_callback(lambda _: response.release())
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    async def _ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         if self._client is None:
             raise WorkerError("unavailable", "the worker is closed", retryable=False)
         url = self._urls.get(path) or self._url(path)
         data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
         try:
-            response = await self._client.request(method, url, data=data, allow_redirects=False)
+            response = await self._client.request(method, url, data=data, headers=headers, allow_redirects=False)
         except self._errors as error:
             raise self.connection_error(error) from error
         if response.status == 200:

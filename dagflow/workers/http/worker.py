@@ -82,10 +82,11 @@ class HttpWorker(ModelWorker):
 
     async def infer(self, request: Request) -> Completion:
         body = encode_body(self._body(request, streams=False))
-        return self._whole(await self._session.post_whole(self._path(), body))
+        return self._whole(await self._session.post_whole(self._path(), body, _trace_of(request)))
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        answer = await self._session.post(self._path(), encode_body(self._body(request, streams=True)))
+        body = encode_body(self._body(request, streams=True))
+        answer = await self._session.post(self._path(), body, _trace_of(request))
         reader = self._reader()
         try:
             if answer.is_json:  # a server that does not stream
@@ -140,3 +141,9 @@ class HttpWorker(ModelWorker):
         if count is not None and count != 1:
             raise WorkerError("refused", f"parameter `n` is `{count}`, but a record has one answer; leave `n` out")
         return parameters
+
+
+def _trace_of(request: Request) -> dict[str, str] | None:
+    """Give the header that carries the trace on, where there is one."""
+    parent = request.metadata.get("traceparent")
+    return {"traceparent": parent} if isinstance(parent, str) else None
