@@ -32,6 +32,7 @@ class Context:
         live: for a stage that makes completions: whether what follows forwards a live one.
         resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
         timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
+        pipeline: the pipeline's name.
         grants: what the tokens of `[auth]` allow; None where there is no such table.
         room: for a source: how many records like the given one would be taken now without waiting; below 0 where some
             wait already.
@@ -45,6 +46,7 @@ class Context:
     live: bool = False
     resumes: bool = False
     timeout_s: float | None = None
+    pipeline: str = ""
     grants: Grants | None = None
     room: Callable[[Record], int] = _any_number
 
@@ -56,6 +58,7 @@ class ChannelLinks:
     Attributes:
         on_lost: told of each record that the channel loses: record, outcome, reason.
         clock: seconds, for `max_wait` and deadlines.
+        marks: whether each record is marked with the time at which it came, for those who read how old the oldest is.
         receivers: waiting receivers, shared by all channels that lead to one node.
         lanes: the doorbell of each lane, where the node has lanes; its channel is a `LaneChannel` then.
     """
@@ -64,3 +67,4 @@ class ChannelLinks:
     clock: Callable[[], float]
     receivers: Any
     lanes: Sequence[Any] = ()
+    marks: bool = False

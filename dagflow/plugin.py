@@ -1,4 +1,4 @@
-"""What a plugin must be: Source, Stage, Sink, ModelWorker, Transport, and the Context they get.
+"""What a plugin must be: Source, Stage, Sink, ModelWorker, Transport, Exporter, and the Context they get.
 
 A plugin is a small class with typed `Options`. Its constructor does no I/O; `open` does, and
 `close` undoes it (twice is fine). It never sees the engine, only its context. Every exception
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dagflow.exchange import Chunk
     from dagflow.graph.plan import EdgePlan
     from dagflow.record import Outcome, Record
+    from dagflow.telemetry.families import Family
 
 CONTRACTS: Final = (1,)
 """The versions of this contract that this dagflow keeps. `docs/contract.md` is the first."""
@@ -264,6 +265,18 @@ class ModelWorker(Plugin, ABC):
         """
         completion = await self.infer(Request(prompt="ping", parameters={"max_tokens": 1}))
         return f"model `{completion.model}` answers" if completion.model else "it answers"
+
+
+class Exporter(Plugin, ABC):
+    """Sends metrics somewhere. Its name in the file is its type: `[metrics.TYPE]`."""
+
+    @abstractmethod
+    async def export(self, families: Sequence[Family]) -> None:
+        """Send what was read at one moment; called now and then, and once more at the end, never twice at a time.
+
+        Raises:
+            Exception: it could not be sent. That is counted and logged, and the run goes on.
+        """
 
 
 class Transport(Plugin, ABC):

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from dagflow.config.shape import fields_of
 from dagflow.config.tables import engine_keys
 from dagflow.errors import AmbiguousType, BrokenPlugin, UnknownType, describe
-from dagflow.plugin import CONTRACTS, ModelWorker, Plugin, Sink, Source, Stage, Transport
+from dagflow.plugin import CONTRACTS, Exporter, ModelWorker, Plugin, Sink, Source, Stage, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,7 @@ BASES: Final[dict[str, type[Plugin]]] = {
     "sink": Sink,
     "worker": ModelWorker,
     "transport": Transport,
+    "exporter": Exporter,
 }
 """The kinds of plugins; the entry point group is `dagflow.` and the kind's plural."""
 

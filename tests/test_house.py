@@ -35,7 +35,7 @@ FLOORS = [
     ["expressions", "options", "delays", "context", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
     ["telemetry", "channel", "store", "inference", "remote", "access"],
-    ["sources", "stages", "workers", "sinks", "transports"],
+    ["sources", "stages", "workers", "sinks", "transports", "exporters"],
     ["engine"],
     ["embed", "testing"],
     ["cli", "__main__"],

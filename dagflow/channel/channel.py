@@ -49,6 +49,7 @@ class Channel:
         "cancelled",
         "edge",
         "expired",
+        "marks",
         "max_depth",
         "offered",
         "shed_reasons",
@@ -69,7 +70,9 @@ class Channel:
         self._closed = self._abandoned = False
         self._bytes = 0
         # Whether each record is marked on its way in, and looked at on its way out.
-        self._checks = edge.max_bytes is not None or edge.max_wait_s is not None or not isinstance(self._buffer, Fifo)
+        self.marks = links.marks
+        demanding = edge.max_bytes is not None or edge.max_wait_s is not None or self.marks
+        self._checks = demanding or not isinstance(self._buffer, Fifo)
         self._limit = 0
         self._set_limit()
         self.offered = self.taken = self.expired = self.cancelled = self.max_depth = 0
@@ -189,6 +192,7 @@ class Channel:
             max_depth=self.max_depth,
             waiting_senders=len(self._senders),
             shed_reasons=dict(self.shed_reasons),
+            oldest_at=min((record.queued_at for record in self._buffer), default=None) if self.marks else None,
         )
 
     def _set_limit(self) -> None:
@@ -199,26 +203,23 @@ class Channel:
 
     def _send_checked(self, record: Record) -> None:
         if self._abandoned:
-            self._refuse(record, Outcome.CANCELLED, ABANDONED)
-            return
+            return self._refuse(record, Outcome.CANCELLED, ABANDONED)
         if self._closed:
             raise EndOfStream
         max_bytes = self.edge.max_bytes
         record.size_bytes = payload_bytes(record) if max_bytes is not None else 0
         if max_bytes is not None and record.size_bytes > max_bytes:
-            self._refuse(record, Outcome.SHED, TOO_LARGE)
-            return
+            return self._refuse(record, Outcome.SHED, TOO_LARGE)
         if self._policy is None and (self._senders or not self._has_room(record)):
             raise WouldBlock
         while not self._has_room(record):
             victim = self._policy(self._buffer, record)  # type: ignore[misc]
             if victim is record:
-                self._refuse(record, Outcome.SHED, self.edge.when_full)
-                return
+                return self._refuse(record, Outcome.SHED, self.edge.when_full)
             self._remove(victim)
             self._lose(victim, Outcome.SHED, self.edge.when_full)
         self.offered += 1
-        self._put(record)
+        return self._put(record)
 
     def _has_room(self, record: Record) -> bool:
         most = self.edge.max_bytes

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """The books of a channel at one moment; counts of records, sizes in bytes."""
+    """The books of a channel at one moment; counts of records, sizes in bytes.
+
+    `oldest_at` is when the record came that has waited longest, where records are marked; else None.
+    """
 
     capacity: int
     offered: int
@@ -29,6 +32,7 @@ class ChannelStatistics:
     max_depth: int
     waiting_senders: int
     shed_reasons: Mapping[str, int]
+    oldest_at: float | None = None
 
 
 def payload_bytes(record: Record) -> int:

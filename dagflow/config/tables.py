@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from dagflow.config.metrics_tables import ExporterTable
 from dagflow.config.worker_tables import GuardKeys
 from dagflow.expressions import Expression
 from dagflow.options import Duration, FilePath, Options, Secret, Size
@@ -169,6 +170,7 @@ TABLES: Final = (
     "auth",
     "dead_letters",
     "logging",
+    "metrics",
     "tracing",
 )
 
@@ -183,7 +185,7 @@ NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
 
 def engine_keys(kind: str) -> frozenset[str]:
     """Give the keys of a named table that belong to the engine, and that no plugin may redefine."""
-    model = NAMED_TABLES.get(kind)
+    model = ExporterTable if kind == "exporter" else NAMED_TABLES.get(kind)
     return frozenset(model.model_fields) if model is not None else frozenset()
 
 

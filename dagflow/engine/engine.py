@@ -16,6 +16,7 @@ import anyio
 
 from dagflow.engine.letters import Letters
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plugins, flush_sinks, open_plugins
+from dagflow.engine.readings import read_families
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
 from dagflow.engine.wiring import Wirer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
     from dagflow.plugin import Source
     from dagflow.record import Record
+    from dagflow.telemetry.families import Family
 
 
 class Engine:
@@ -103,9 +105,15 @@ class Engine:
                         await open_plugins(self._wiring)
                     self.started.set()
             if self.started.is_set():
-                await self._run_flow()
+                async with anyio.create_task_group() as beside:
+                    for exporter in self._wiring.exporters.values():
+                        beside.start_soon(exporter.run, self.families)
+                    await self._run_flow()
+                    beside.cancel_scope.cancel()
                 with anyio.CancelScope() as self._finishing:
                     self._failures += await flush_sinks(self._wiring, self._flush_timeout_s)
+                    for exporter in self._wiring.exporters.values():
+                        await exporter.send(self.families())
         finally:
             with anyio.CancelScope(shield=True) as self._finishing:
                 await close_plugins(self._wiring, self._log)
@@ -147,6 +155,11 @@ class Engine:
         report["stopped_by"] = self._redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
         report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
         return report
+
+    def families(self) -> list[Family]:
+        """Read the metrics as of now."""
+        now_s = self.clock()
+        return read_families(self._wiring, self.plan.name, now_s - self._started_at, now_s)
 
     async def _run_flow(self) -> None:
         async with anyio.create_task_group() as telling:

@@ -58,7 +58,7 @@ async def close_plugins(wiring: Wiring, log: Any) -> None:
         await _bounded(plugin.close, "close", context.name, CLOSE_TIMEOUT_S, faults)
 
     opened = wiring.plugins[: wiring.opened]
-    workers = len(wiring.plugins) - len(wiring.sources) - len(wiring.nodes)
+    workers = len(wiring.workers)
     for group in (opened[workers:], opened[:workers]):
         async with anyio.create_task_group() as tasks:
             for plugin, context in reversed(group):

@@ -33,7 +33,7 @@ _ORDER = (
 def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, Any]:
     """Read all books. How the run ended is not theirs to know: the engine adds it."""
     book = wiring.book
-    nodes = {name: _source_row(runner) for name, runner in reversed(wiring.sources.items())}
+    nodes = {name: _source_row(runner, wiring.metrics[name]) for name, runner in reversed(wiring.sources.items())}
     nodes |= {name: _node_row(runner, wiring.metrics[name]) for name, runner in reversed(wiring.nodes.items())}
     return {
         "pipeline": pipeline,
@@ -54,7 +54,7 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
     }
 
 
-def _source_row(runner: SourceRunner) -> dict[str, Any]:
+def _source_row(runner: SourceRunner, metrics: Metrics) -> dict[str, Any]:
     return {
         "kind": "source",
         "type": runner.plan.type,
@@ -66,7 +66,7 @@ def _source_row(runner: SourceRunner) -> dict[str, Any]:
         "busy": 0,
         "p50_s": None,
         "p99_s": None,
-        "metrics": {},
+        "metrics": {name: counter.value for name, counter in metrics.counters.items()},
     }
 
 

@@ -7,7 +7,9 @@ accepted is handed on even while the source is being stopped.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from contextlib import asynccontextmanager
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope
@@ -20,6 +22,7 @@ from dagflow.errors import WouldBlock, describe
 from dagflow.live_values import abandon_live
 from dagflow.plugin import Source
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
+from dagflow.telemetry.instruments import Histogram
 from dagflow.trail import Trail
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class SourceRunner:
         taken, failed: records accepted; those that failed here, as no record could be made of them
             or no edge took them.
         error: what `records` raised, if it did.
+        durations: by outcome, how long records took from acceptance to their end; of those that have trails.
         telling: tells the source its outcomes.
     """
 
@@ -66,6 +70,7 @@ class SourceRunner:
         self.ended = False
         self.taken = self.failed = 0
         self.error: BaseException | None = None
+        self.durations: defaultdict[Outcome, Histogram] = defaultdict(Histogram)
         self.telling = Telling(plan.name, plugin, book, log)
         self._book = book
         self._faults = faults
@@ -119,6 +124,8 @@ class SourceRunner:
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket's outcome into the book, and tell the source."""
         self._book.settle(ticket, outcome)
+        if ticket.trail is not None:
+            self.durations[outcome].observe(perf_counter_ns() - ticket.trail.accepted_ns)
         if self._tracer is not None:
             self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:

@@ -10,6 +10,7 @@ from dagflow.access.grants import Grants
 from dagflow.channel.reasons import ABANDONED, CANCELLED
 from dagflow.config.auth_tables import all_tokens
 from dagflow.engine.book import Book
+from dagflow.engine.exporting import Exporting
 from dagflow.engine.faults import Faults, Unfinished
 from dagflow.engine.intake import Bells, build_intakes
 from dagflow.engine.join import Join
@@ -21,6 +22,7 @@ from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
+from dagflow.graph.plan import ExporterPlan
 from dagflow.inference.guarded import GuardedWorker
 from dagflow.plugin import ChannelLinks, Context
 from dagflow.record import Outcome
@@ -52,6 +54,7 @@ class Wiring:
         shadows: the books of best-effort edges, by the name of the edge.
         letters: what keeps dead letters, if anything does.
         postboxes: those of the edges, by name.
+        exporters: what sends metrics, by name.
         tracer: what makes spans, if anything does.
     """
 
@@ -68,6 +71,7 @@ class Wiring:
     opened: int = 0
     metrics: dict[str, Metrics] = field(default_factory=dict)
     workers: dict[str, GuardedWorker] = field(default_factory=dict)
+    exporters: dict[str, Exporting] = field(default_factory=dict)
     tracer: Tracer | None = None
 
     @property
@@ -108,6 +112,8 @@ class Wirer:
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""
         self.wire_workers()
+        for exporter in self._plan.exporters.values():
+            self._wire_exporter(exporter)
         if self._plan.tracing is not None:
             self._wiring.tracer = _built("tracing", self._build_tracer)
         for edge in self._plan.edges:
@@ -121,6 +127,12 @@ class Wirer:
         for worker in self._plan.workers.values():
             self._wire_worker(worker)
         return self._wiring
+
+    def _wire_exporter(self, plan: ExporterPlan) -> None:
+        plugin = _built(plan.name, partial(plan.cls, plan.options))
+        context = self._context(plan.name, plan)
+        self._wiring.plugins.append((plugin, context))
+        self._wiring.exporters[plan.name] = Exporting(plan, plugin, self._plan.metric_labels, context.logger)
 
     def _build_tracer(self) -> Tracer:
         from dagflow.telemetry.tracing import Tracer
@@ -221,13 +233,18 @@ class Wirer:
         if edge.best_effort:
             self._wiring.shadows[edge.name] = ShadowBook(self._cancel)
         bells = self._bells[edge.target]
-        links = ChannelLinks(partial(self._on_lost, edge), self._clock, bells.shared, bells.lanes)
+        links = ChannelLinks(
+            partial(self._on_lost, edge), self._clock, bells.shared, bells.lanes, self._plan.is_watched
+        )
         return self._plan.transports.get(edge.via, Memory)().build_channel(edge, links)
 
-    def _context(self, name: str, plan: NodePlan | WorkerPlan) -> Context:
-        metrics = self._wiring.metrics[name] = Metrics()
+    def _context(self, name: str, plan: NodePlan | WorkerPlan | ExporterPlan) -> Context:
+        metrics = Metrics()
+        if not isinstance(plan, ExporterPlan):
+            self._wiring.metrics[name] = metrics
         return Context(
             name=name,
+            pipeline=self._plan.name,
             logger=self._log.bind(node=name),
             clock=self._clock,
             metrics=metrics,

@@ -11,6 +11,7 @@ from dagflow.config.tables import DeadLettersTable, DefaultsTable, LoggingTable,
 from dagflow.config.validation import validate
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
+from dagflow.graph.exporters import build_exporters
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
 from dagflow.graph.plan import DeadLettersPlan, LoggingPlan, Plan
@@ -32,6 +33,7 @@ def build_draft(document: Document, registry: Registry) -> tuple[Draft, list[Dia
     draft = Draft()
     diagnostics = [*_build_settings(draft, document), *build_nodes(draft, document, registry)]
     diagnostics += build_edges(draft, document, registry)
+    diagnostics += build_exporters(draft, document, registry)
     draft.mark_live()
     return draft, diagnostics
 
@@ -52,6 +54,8 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         dead_letters=_dead_letters(draft),
         auth=draft.tables.get(("auth",)),
         tracing=draft.tables.get(("tracing",)),
+        exporters=draft.exporters,
+        metric_labels=draft.tables[("metrics",)].labels if ("metrics",) in draft.tables else {},
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -92,4 +96,6 @@ def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:
         models[draft.node_key(name)].append(node.options)
     for name, worker in draft.workers.items():
         models[("workers", name)].append(worker.options)
+    for name, exporter in draft.exporters.items():
+        models[("metrics", name)].append(exporter.options)
     return models

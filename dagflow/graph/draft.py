@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dagflow.config.keys import Key
     from dagflow.config.tables import PipelineTable
-    from dagflow.graph.plan import EdgePlan, Kind, NodePlan, WorkerPlan
+    from dagflow.graph.plan import EdgePlan, ExporterPlan, Kind, NodePlan, WorkerPlan
     from dagflow.plugin import Transport
 
 ERROR_PORT = "error"
@@ -36,6 +36,7 @@ class Draft:
         worker_names: all workers of the file.
         workers: those that could be built.
         transports: the classes behind the `via`s of the edges.
+        exporters: those of the file that could be built.
     """
 
     tables: dict[Key, Any] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Draft:
     worker_names: tuple[str, ...] = ()
     workers: dict[str, WorkerPlan] = field(default_factory=dict)
     transports: dict[str, type[Transport]] = field(default_factory=dict)
+    exporters: dict[str, ExporterPlan] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> PipelineTable | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.config.tables import TracingTable
     from dagflow.expressions import Expression
-    from dagflow.plugin import ModelWorker, Node, Transport
+    from dagflow.plugin import Exporter, ModelWorker, Node, Transport
 
 AGEING_S: Final = 10.0
 """The wait that counts as much as one priority more, where an edge does not say, in seconds."""
@@ -157,6 +157,22 @@ class WorkerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ExporterPlan:
+    """One exporter of metrics; its name is its type."""
+
+    name: str
+    cls: type[Exporter]
+    options: BaseModel
+    interval_s: float = 15.0
+    timeout_s: float = 10.0
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """None: an exporter names no workers."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
 class LoggingPlan:
     """How logs are written."""
 
@@ -195,10 +211,17 @@ class Plan:
     dead_letters: DeadLettersPlan | None = None
     auth: AuthTable | None = None
     tracing: TracingTable | None = None
+    exporters: Mapping[str, ExporterPlan] = field(default_factory=dict)
+    metric_labels: Mapping[str, str] = field(default_factory=dict)
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody may read metrics while it runs."""
+        return bool(self.exporters)
 
     @cached_property
     def edges_from(self) -> Mapping[str, tuple[EdgePlan, ...]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections import Counter, defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.telemetry.instruments import Histogram
+from dagflow.telemetry.genai import DURATION_BOUNDS, FIRST_CHUNK_BOUNDS, TOKEN_BOUNDS, operation_of
+from dagflow.telemetry.instruments import Distribution, Histogram
 
 if TYPE_CHECKING:
     from dagflow.inference.call import Call
+
+_durations: Final = partial(Distribution, DURATION_BOUNDS)
+_sizes: Final = partial(Distribution, TOKEN_BOUNDS)
+_first_chunks: Final = partial(Distribution, FIRST_CHUNK_BOUNDS)
 
 
 class Tally:
@@ -20,6 +26,8 @@ class Tally:
         answered: how many ended well; the others are in `errors`, by class.
         turned_away: how many were not made, since a guard refused them.
         unmetered: how many began to answer, and ended without a usage: their tokens are in no sum.
+        durations: of calls by operation and error, in seconds; sizes: of inputs and outputs by operation, in tokens;
+            first_chunks: by operation, in seconds; with the bounds of the conventions for generative AI.
         latency: of whole calls; first_chunk: of streams, until their first chunk; both from the asking of the worker.
     """
 
@@ -30,6 +38,9 @@ class Tally:
         self.cost = 0.0
         self.latency = Histogram()
         self.first_chunk = Histogram()
+        self.durations: defaultdict[tuple[str, str | None], Distribution] = defaultdict(_durations)
+        self.sizes: defaultdict[tuple[str, str], Distribution] = defaultdict(_sizes)
+        self.first_chunks: defaultdict[str, Distribution] = defaultdict(_first_chunks)
 
     def begin(self) -> None:
         """Count a call that is made."""
@@ -43,16 +54,21 @@ class Tally:
             self.answered += 1
         else:
             self.errors[call.error] += 1
-        usage = call.usage
+        operation, usage = operation_of(call), call.usage
         if usage is not None:
+            self.sizes[operation, "input"].observe(usage.input_tokens)
+            self.sizes[operation, "output"].observe(usage.output_tokens)
             self.input_tokens += usage.input_tokens
             self.output_tokens += usage.output_tokens
             self.cached_tokens += usage.cached_tokens
             self.cost += usage.cost or 0.0
         elif call.error is None or call.first_s is not None:
             self.unmetered += 1
-        self.latency.observe(round((call.ended_s - call.started_s) * 1e9))
+        took_s = call.ended_s - call.started_s
+        self.latency.observe(round(took_s * 1e9))
+        self.durations[operation, call.error].observe(took_s)
         if call.first_s is not None:
+            self.first_chunks[operation].observe(call.first_s - call.started_s)
             self.first_chunk.observe(round((call.first_s - call.started_s) * 1e9))
 
     def as_dict(self) -> dict[str, Any]:

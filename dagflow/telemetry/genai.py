@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 VERSION: Final = "https://opentelemetry.io/schemas/1.38.0"
 
+TOKEN_BOUNDS: Final = tuple(float(4**power) for power in range(14))
+"""Bounds of numbers of tokens, as the conventions have them."""
+DURATION_BOUNDS: Final = tuple(0.01 * 2**power for power in range(14))
+"""Bounds of the durations of operations, in seconds."""
+FIRST_CHUNK_BOUNDS: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Bounds of times to a first chunk, in seconds."""
+
 _PROVIDERS: Final = {"openai": "openai", "anthropic": "anthropic"}
 
 

@@ -6,11 +6,20 @@ Integers only on the way in; quantiles and seconds are made when somebody reads.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter as Counter_
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from dagflow.telemetry.families import Buckets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FOLD_AT: Final = 256
 _SUB_BITS: Final = 4  # 16 buckets an octave: a quantile is off by 3 % at most
+
+OCTAVES_NS: Final = tuple(2**power for power in range(17, 38))
+"""The bounds at which exporters count durations: powers of two from 0.13 ms to 137 s, in nanoseconds."""
 
 
 class Counter:
@@ -65,6 +74,15 @@ class Histogram:
         """The sum of all durations."""
         return self._total_ns + sum(self.pending)
 
+    def buckets(self) -> Buckets:
+        """Count the durations by octaves, in seconds; exact, since each octave begins where a bucket does."""
+        self.fold()
+        counts = [0] * (len(OCTAVES_NS) + 1)
+        edges = [_key_of(bound) for bound in OCTAVES_NS]
+        for key, count in self._buckets.items():
+            counts[bisect_right(edges, key)] += count
+        return Buckets(tuple(bound / 1e9 for bound in OCTAVES_NS), tuple(counts), self._total_ns / 1e9)
+
     def quantile_s(self, share: float) -> float | None:
         """The duration in seconds that `share` of all do not exceed; None without observations.
 
@@ -78,6 +96,26 @@ class Histogram:
             if seen >= rank:
                 return _middle_ns(key) / 1e9
         return None
+
+
+class Distribution:
+    """Values in buckets with given upper bounds, each included."""
+
+    __slots__ = ("_bounds", "_counts", "_total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._total += value
+
+    def buckets(self) -> Buckets:
+        """Read them."""
+        return Buckets(self._bounds, tuple(self._counts), self._total)
 
 
 class Metrics:

@@ -1,0 +1,69 @@
+"""Exporting: sends the metrics of a run to its exporters, now and then, and once more at the end.
+
+An exporter that fails or hangs harms nobody: it is bounded, told of in the log, and counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from dagflow.engine.faults import is_interruption
+from dagflow.errors import describe
+from dagflow.telemetry.families import Family, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dagflow.graph.plan import ExporterPlan
+    from dagflow.plugin import Exporter
+
+
+class Exporting:
+    """One exporter at work.
+
+    Attributes:
+        failed: how many times the metrics could not be sent.
+    """
+
+    def __init__(
+        self,
+        plan: ExporterPlan,
+        plugin: Exporter,
+        labels: Mapping[str, str],
+        log: Any,
+    ) -> None:
+        self.plan = plan
+        self.plugin = plugin
+        self.failed = 0
+        self._labels = labels
+        self._log = log
+
+    async def run(self, read: Callable[[], Sequence[Family]]) -> None:
+        """Send what `read` gives, now and then, until cancelled."""
+        while True:
+            await anyio.sleep(self.plan.interval_s)
+            await self.send(read())
+
+    async def send(self, families: Sequence[Family]) -> None:
+        """Send these."""
+        with anyio.move_on_after(self.plan.timeout_s) as scope:
+            try:
+                await self.plugin.export([self._labelled(family) for family in families])
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
+                self._fail(describe(error))
+        if scope.cancelled_caught:
+            self._fail(f"it took longer than {self.plan.timeout_s:g} s")
+
+    def _fail(self, reason: str) -> None:
+        self.failed += 1
+        self._log.warning("metrics not sent", exporter=self.plan.name, error=reason, failed=self.failed)
+
+    def _labelled(self, family: Family) -> Family:
+        if not self._labels:
+            return family
+        samples = tuple(Sample({**self._labels, **sample.labels}, sample.value) for sample in family.samples)
+        return Family(family.name, family.kind, family.help, family.unit, samples)

@@ -1,0 +1,1 @@
+"""Exporters that come with dagflow: what sends metrics somewhere."""
