@@ -11,7 +11,7 @@ import anyio
 
 from dagflow.engine.faults import is_interruption
 from dagflow.errors import describe
-from dagflow.telemetry.families import Family, Sample
+from dagflow.telemetry.families import Family, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,5 +65,5 @@ class Exporting:
     def _labelled(self, family: Family) -> Family:
         if not self._labels:
             return family
-        samples = tuple(Sample({**self._labels, **sample.labels}, sample.value) for sample in family.samples)
-        return Family(family.name, family.kind, family.help, family.unit, samples)
+        points = tuple(Point({**self._labels, **sample.labels}, sample.value) for sample in family.points)
+        return Family(family.name, family.kind, family.help, family.unit, points)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dagflow.telemetry.catalog import CATALOG
-from dagflow.telemetry.families import Family, Sample
+from dagflow.telemetry.families import Family, Point
 from dagflow.telemetry.genai import provider_of, server_of
 from dagflow.version import __version__
 
@@ -36,9 +36,9 @@ def read_families(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) ->
         up_s: how long the run has lasted, in seconds.
         clock_s: the pipeline's clock.
     """
-    found: dict[str, list[Sample]] = {name: [] for name in CATALOG}
+    found: dict[str, list[Point]] = {name: [] for name in CATALOG}
     for name, labels, value in _readings(wiring, pipeline, up_s, clock_s):
-        found[name].append(Sample(labels, value))
+        found[name].append(Point(labels, value))
     return [
         Family(name, entry.kind, entry.help, entry.unit, tuple(found[name]))
         for name, entry in CATALOG.items()

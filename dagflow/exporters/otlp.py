@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagflow.plugin import Context
-    from dagflow.telemetry.families import Family, Sample
+    from dagflow.telemetry.families import Family, Point
 
 
 class Otlp(Exporter):
@@ -77,7 +77,7 @@ class Otlp(Exporter):
     def _metric(self, family: Family, now_ns: int) -> Any:
         from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Metric, Sum
 
-        points = [self._point(sample, now_ns) for sample in family.samples]
+        points = [self._point(sample, now_ns) for sample in family.points]
         data: Any
         if family.kind == "gauge":
             data = Gauge(points)
@@ -87,7 +87,7 @@ class Otlp(Exporter):
             data = Histogram(points, AggregationTemporality.CUMULATIVE)
         return Metric(family.name, family.help, family.unit or "1", data)
 
-    def _point(self, sample: Sample, now_ns: int) -> Any:
+    def _point(self, sample: Point, now_ns: int) -> Any:
         from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 
         value, labels = sample.value, dict(sample.labels)

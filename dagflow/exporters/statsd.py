@@ -69,7 +69,7 @@ class Statsd(Exporter):
     def _lines(self, families: Sequence[Family]) -> Iterator[bytes]:
         for family in families:
             name = prometheus_name(family)
-            for sample in family.samples:
+            for sample in family.points:
                 labels = dict(sample.labels)
                 if isinstance(sample.value, Buckets):
                     yield from self._histogram(name, labels, sample.value)

@@ -44,7 +44,7 @@ class Buckets:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Point:
     """One value of a family."""
 
     labels: Labels
@@ -64,4 +64,4 @@ class Family:
     kind: Kind
     help: str
     unit: str
-    samples: tuple[Sample, ...]
+    points: tuple[Point, ...]

@@ -52,7 +52,7 @@ class _Collector:
         for family in self._families:
             name = prometheus_name(family)
             metric = Metric(name, family.help, family.kind)
-            for sample in family.samples:
+            for sample in family.points:
                 labels = {**self._labels, **{key.replace(".", "_"): value for key, value in sample.labels.items()}}
                 if isinstance(sample.value, Buckets):
                     _add_histogram(metric, name, labels, sample.value)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagflow.testing.conformance.rule import Breach, Rule
     from dagflow.testing.conformance.sample import Sample
     from dagflow.testing.conformance.suites import (
+        ExporterConformance,
         SinkConformance,
         SourceConformance,
         StageConformance,
@@ -33,6 +34,7 @@ _HOMES = {
     "conformance.rule": ("Breach", "Rule"),
     "conformance.sample": ("Sample",),
     "conformance.suites": (
+        "ExporterConformance",
         "SinkConformance",
         "SourceConformance",
         "StageConformance",

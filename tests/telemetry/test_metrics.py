@@ -17,7 +17,7 @@ from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
 from dagflow.errors import ConfigError
 from dagflow.telemetry.catalog import CATALOG
-from dagflow.telemetry.families import Buckets, Family, Sample
+from dagflow.telemetry.families import Buckets, Family, Point
 from dagflow.telemetry.instruments import OCTAVES_NS, Distribution, Histogram
 from dagflow.telemetry.prometheus import prometheus_name, render_prometheus
 from dagflow.testing.alone import SILENT
@@ -91,7 +91,7 @@ def values(families):
     """The values by the name that Prometheus has, and labels; counts of histograms."""
     found = {}
     for family in families:
-        for sample in family.samples:
+        for sample in family.points:
             value = sample.value.count if isinstance(sample.value, Buckets) else sample.value
             labels = frozenset((name.replace(".", "_"), text) for name, text in sample.labels.items())
             found[prometheus_name(family), labels] = value
@@ -241,7 +241,7 @@ async def test_a_receiver_that_is_not_there(tmp_path, keys):
     """Harms nobody; what was lost is counted."""
     engine = await ran(busy(tmp_path, keys))
     assert engine.report()["outcomes"]["delivered"] > 0
-    [failed] = next(f.samples for f in engine.families() if f.name == "dagflow_exports_failed")
+    [failed] = next(f.points for f in engine.families() if f.name == "dagflow_exports_failed")
     assert failed.labels == {"exporter": "otlp"}
     assert failed.value >= 1
 
@@ -342,7 +342,7 @@ def test_distributions_include_their_bounds():
 
 def test_names_in_prometheus():
     """Units stand at the end, dots become underscores."""
-    sample = (Sample({}, 1),)
+    sample = (Point({}, 1),)
     assert prometheus_name(Family("gen_ai.client.token.usage", "gauge", "", "{token}", sample)) == (
         "gen_ai_client_token_usage_tokens"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from functools import cache
 from itertools import repeat
 
+import aiohttp
 import pytest
+from peers.otlp_receiver import OtlpReceiver
 from peers.scripted_server import ScriptedServer
 
 from dagflow import Request
@@ -33,8 +37,11 @@ def lines_of(name):
 
 # What a type needs beside its class; any other is tried with its defaults.
 NEEDS = {
+    "exporter otlp": {"options": lambda: {"endpoint": f"{otlp_receiver().url}/v1/metrics"}},
     "source generate": {"options": {"count": 3, "sessions": 2, "priorities": [0, 1]}},
+    "source http": {"options": {"listen": "127.0.0.1:0"}, "feed": lambda source: ask(source), "patience_s": 1.0},
     "source jsonl": {"options": {"path": "in.jsonl"}, "files": {"in.jsonl": LINES}},
+    "stage embed": {"options": {"worker": "main"}},
     "stage filter": {"options": {"keep": "input | length > 3"}},
     "stage inference": {"options": {"worker": "main", "parameters": {"temperature": 0.5}}},
     "stage retrieve": {"options": {"documents": "docs", "index": "index.db"}, "files": {"docs/edges.md": HANDBOOK}},
@@ -55,7 +62,25 @@ def sample(name):
     cls, needs = REGISTRY.load(offer.kind, f"{offer.package}:{offer.name}"), NEEDS.get(name, {})
     if "base_url" in cls.Options.model_fields:
         needs = {"options": {**needs["options"], "base_url": f"{model_server().url}/v1"}}
+    if callable(needs.get("options")):
+        needs = {"options": needs["options"]()}
     return Sample(cls, **needs)
+
+
+async def ask(source):
+    """Send more requests than any rule reads, and stay until they are answered."""
+    body = {"messages": [{"role": "user", "content": "why?"}], "user": "u", "priority": 1}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+        url = f"http://{source.address}/v1/chat/completions"
+
+        async def one():
+            with suppress(aiohttp.ClientError):
+                async with session.post(url, json=body) as response:
+                    await response.read()
+
+        for _ in range(40):
+            group.create_task(one())
 
 
 def test_a_sink_that_streams_lines_keeps_every_rule():
@@ -67,6 +92,12 @@ def test_a_sink_that_streams_lines_keeps_every_rule():
 
     tried = Sample(Jsonl, options={"path": "out.jsonl", "format": "stream"}, arrived=ended)
     assert [f"{f.rule.id}: {f.breach}" for f in check_plugin(tried) if f.breach] == []
+
+
+@cache
+def otlp_receiver():
+    """Start what takes metrics, the first time that it is needed."""
+    return OtlpReceiver().__enter__()
 
 
 @cache

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from broken_plugins import general, sinks, sources, stages, transports, workers
+from broken_plugins import exporters, general, sinks, sources, stages, transports, workers
 from broken_plugins.variants import VARIANTS
 
 from dagflow.testing import RULES, Breach, check_plugin, check_rule
+from dagflow.testing.conformance import exporters as exporter_rules
 from dagflow.testing.conformance import nodes, plugins
 from dagflow.testing.conformance import sinks as sink_rules
 from dagflow.testing.conformance import sources as source_rules
@@ -18,7 +19,7 @@ from dagflow.testing.conformance import transports as transport_rules
 from dagflow.testing.conformance import workers as worker_rules
 from dagflow.testing.conformance.rule import Rule
 
-SAMPLES = (general, stages, sources, sinks, workers, transports)
+SAMPLES = (general, stages, sources, sinks, workers, transports, exporters)
 SOUND = {f"{module.__name__}-{name}": sample for module in SAMPLES for name, sample in module.SOUND.items()}
 BROKEN = {id: sample for module in SAMPLES for id, sample in module.BROKEN.items()}
 HOMES = {
@@ -29,6 +30,7 @@ HOMES = {
     sink_rules: sink_rules.SINK_RULES,
     worker_rules: worker_rules.WORKER_RULES,
     transport_rules: transport_rules.TRANSPORT_RULES,
+    exporter_rules: exporter_rules.EXPORTER_RULES,
 }
 ALL = {rule.id: rule for rules in RULES.values() for rule in rules}
 
@@ -64,7 +66,7 @@ def test_each_rule_that_is_written_is_listed(home):
 def test_each_kind_gets_the_rules_of_all():
     """The rules for a kind are those for all plugins, those for all nodes where it is one, and its own."""
     common, node = len(plugins.PLUGIN_RULES), len(nodes.NODE_RULES)
-    own = {"source": 9, "stage": 12, "sink": 12, "worker": 10, "transport": 7}
+    own = {"source": 9, "stage": 12, "sink": 12, "worker": 10, "transport": 7, "exporter": 3}
     extra = {kind: common + (node if kind in ("source", "stage", "sink") else 0) for kind in own}
     assert {kind: len(rules) for kind, rules in RULES.items()} == {kind: own[kind] + extra[kind] for kind in own}
     assert len(ALL) == common + node + sum(own.values())
@@ -84,7 +86,8 @@ def test_check_plugin_runs_every_rule(monkeypatch):
     for kind, rules in list(RULES.items()):
         monkeypatch.setitem(RULES, kind, tuple(map(spied, rules)))
         sample = {**general.SOUND, "source": sources.SOUND["list"], "sink": sinks.SOUND["lines"]}.get(kind)
-        sample = sample or {"worker": workers.SOUND["plain"], "transport": transports.SOUND["memory"]}[kind]
+        others = {"worker": workers.SOUND["plain"], "transport": transports.SOUND["memory"]}
+        sample = sample or (others | {"exporter": exporters.SOUND["plain"]})[kind]
         ran.clear()
         found = list(check_plugin(sample))
         assert ran == [rule.id for rule in rules] == [f.rule.id for f in found if f.breach == "no"]

@@ -21,6 +21,7 @@ _MAX_LINE: Final = 8190  # bytes of a request line or a header; what servers usu
 _MAX_HEADERS: Final = 100
 _HANDSHAKE_S: Final = 10.0
 _BACKLOG: Final = 1024
+_TURNS: Final = 5  # of the event loop: asyncio loses connections that it has half accepted when it stops to listen
 _FULL: Final = Refusal(503, "connections", "too many connections are open", retry_after_s=1)
 
 
@@ -49,6 +50,7 @@ class Listener:
             "lingering_time": 1.0,
         }
         self._listening: asyncio.Server | None = None
+        self._is_closed = False
 
     async def open(self) -> Address:
         """Begin to listen; give the address with the port that was taken.
@@ -67,14 +69,17 @@ class Listener:
 
     async def close(self, timeout_s: float) -> None:
         """Accept nothing more, let answers end that are being sent, then cut what is left."""
+        self._is_closed = True
         if self._listening is not None:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._listening.close()
             self._listening = None
         self._server.pre_shutdown()  # idle connections are closed; those that answer close behind that
         await self._server.shutdown(timeout_s)
 
     def _accept(self) -> asyncio.Protocol:
-        if len(self._server.connections) >= self._options.max_connections:
+        if self._is_closed or len(self._server.connections) >= self._options.max_connections:
             return _Refused()
         return _Connection(self._server, loop=asyncio.get_running_loop(), **self._limits)
 

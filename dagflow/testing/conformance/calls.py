@@ -163,12 +163,19 @@ async def _use_transport(trial: Trial, transport: Any) -> None:
     """A transport only builds channels; they have rules of their own."""
 
 
+async def _use_exporter(trial: Trial, exporter: Any) -> None:
+    from dagflow.testing.conformance.exporters import use_exporter  # it checks with what stands here
+
+    await use_exporter(trial, exporter)
+
+
 _USES: Final = {
     "source": _use_source,
     "stage": _use_stage,
     "sink": _use_sink,
     "worker": _use_worker,
     "transport": _use_transport,
+    "exporter": _use_exporter,
 }
 
 

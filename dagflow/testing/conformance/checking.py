@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dagflow.testing.conformance.exporters import EXPORTER_RULES
 from dagflow.testing.conformance.nodes import NODE_RULES
 from dagflow.testing.conformance.plugins import PLUGIN_RULES
 from dagflow.testing.conformance.rule import Breach
@@ -31,6 +32,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "sink": PLUGIN_RULES + NODE_RULES + SINK_RULES,
     "worker": PLUGIN_RULES + WORKER_RULES,
     "transport": PLUGIN_RULES + TRANSPORT_RULES,
+    "exporter": PLUGIN_RULES + EXPORTER_RULES,
 }
 """All rules for each kind, in the order of `docs/contract.md`."""
 

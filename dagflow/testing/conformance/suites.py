@@ -67,6 +67,15 @@ class WorkerConformance(_Conformance):
         check_rule(rule, plugin)
 
 
+class ExporterConformance(_Conformance):
+    """The rules for exporters."""
+
+    @_each("exporter")
+    def test_rule(self, rule: Rule, plugin: Any) -> None:
+        """The exporter keeps the rule."""
+        check_rule(rule, plugin)
+
+
 class TransportConformance(_Conformance):
     """The rules for transports."""
 
