@@ -26,9 +26,9 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def ask(self) -> None:
-        """Send the request."""
-        self.began = time.perf_counter()
+    def ask(self, due: float | None = None) -> None:
+        """Send the request; its latency counts from when it was due."""
+        self.began = time.perf_counter() if due is None else due
         self.transport.write(self.run.request)
 
     def data_received(self, data: bytes) -> None:
@@ -59,6 +59,7 @@ class Run:
         self.lost = 0
         self.closed_loop = True
         self.done = asyncio.get_running_loop().create_future()
+        self.freed: asyncio.Future[None] | None = None
 
     def answered(self, client: Client, status: str, seconds: float) -> None:
         """Note an answer; go on, if there is more to ask."""
@@ -71,6 +72,13 @@ class Run:
             client.ask()
         else:
             self.idle.append(client)
+            if self.freed is not None and not self.freed.done():
+                self.freed.set_result(None)
+
+    async def wait_idle(self) -> None:
+        """Wait until a connection is free."""
+        self.freed = asyncio.get_running_loop().create_future()
+        await self.freed
 
 
 async def load(port: int, request: bytes, connections: int, count: int, rate: float | None) -> dict[str, object]:
@@ -84,15 +92,13 @@ async def load(port: int, request: bytes, connections: int, count: int, rate: fl
             run.left -= 1
             run.idle.pop().ask()
     else:
-        run.closed_loop, missed = False, 0
+        run.closed_loop = False
         for number in range(count):
             due = began + number / rate
-            while (ahead := due - time.perf_counter()) > 0:
-                await asyncio.sleep(ahead if ahead > 0.002 else 0)
-            while not run.idle:
-                missed += 1
-                await asyncio.sleep(0)
-            run.idle.pop().ask()
+            await asyncio.sleep(max(due - time.perf_counter(), 0))
+            if not run.idle:  # all wait for answers: this one is late, and counts as such
+                await run.wait_idle()
+            run.idle.pop().ask(due)
     await run.done
     took = time.perf_counter() - began
     shown = {status: {"count": len(ms), **quantiles(ms)} for status, ms in run.latencies.items()}

@@ -13,12 +13,13 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
-from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes
+from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from pydantic_core import PydanticCustomError, core_schema
 
 from dagflow.errors import ExpressionError
+from dagflow.plain_expressions import join_pieces, look_up, path_in, pieces_of, without_undefined
 from dagflow.record import ALWAYS_READABLE
 
 if TYPE_CHECKING:
@@ -112,10 +113,10 @@ class Expression(_Source):
     def _compile(self) -> Callable[[Record], Any]:
         environment = _environment(ChainableUndefined)
         compiled = environment.compile_expression(self.source, undefined_to_none=True)
-        path = _path_in(self._tree())
+        path = path_in(self._tree())
         if path is None or path[0] in environment.globals:
             return lambda record: compiled(names_of(record))
-        return partial(_look_up, environment, path)
+        return partial(look_up, environment, path)
 
     def _tree(self) -> nodes.Template:
         return _environment(ChainableUndefined).parse("{{ (" + self.source + ") }}")
@@ -129,7 +130,7 @@ class Expression(_Source):
         try:
             value = self._run(record)
             # Filters such as `select` are lazy: as they come they would always be true, and could be read once.
-            return _plain(list(value) if isinstance(value, _LAZY) else value)
+            return without_undefined(list(value) if isinstance(value, _LAZY) else value)
         except UndefinedError:
             return None
         except Exception as error:
@@ -178,8 +179,8 @@ class Template(_Source):
         def fill_in(record: Record) -> str:
             return render(names_of(record))
 
-        pieces = _pieces_of(self._tree(), environment)
-        return fill_in if pieces is None else partial(_join, pieces, fill_in)
+        pieces = pieces_of(self._tree(), environment)
+        return fill_in if pieces is None else partial(join_pieces, pieces, fill_in)
 
     def _tree(self) -> nodes.Template:
         return _environment(_Missing).parse(self.source)
@@ -196,21 +197,6 @@ class Template(_Source):
             raise self._failure(error) from error
 
 
-def _plain(value: Any) -> Any:
-    """Give a value with None for what is undefined in it: `[meta.a, meta.b]`."""
-    if isinstance(value, Undefined):
-        return None
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value] if any(map(_is_deep, value)) else value
-    if isinstance(value, dict) and any(map(_is_deep, value.values())):
-        return {name: _plain(item) for name, item in value.items()}
-    return value
-
-
-def _is_deep(value: Any) -> bool:
-    return isinstance(value, list | tuple | dict | Undefined)
-
-
 def names_of(record: Record) -> dict[str, Any]:
     """Give the names that an expression over this record may use, with their values."""
     return {
@@ -221,63 +207,6 @@ def names_of(record: Record) -> dict[str, Any]:
         "meta": record.meta,
         **record,
     }
-
-
-def _path_in(tree: nodes.Template) -> list[str] | None:
-    """Give the names of an expression that is nothing but `a` or `a.b.c`; None for any other.
-
-    Most conditions and keys are such; looked up without Jinja they cost a tenth.
-    """
-    [output] = tree.body
-    [node] = output.nodes if isinstance(output, nodes.Output) else [None]
-    attributes: list[str] = []
-    while isinstance(node, nodes.Getattr):
-        attributes.insert(0, node.attr)
-        node = node.node
-    return [node.name, *attributes] if isinstance(node, nodes.Name) else None
-
-
-def _pieces_of(tree: nodes.Template, environment: ImmutableSandboxedEnvironment) -> list[tuple[bool, str]] | None:
-    """Give the texts and names of a template that is nothing but such; None for any other.
-
-    Most prompts are such; put together without Jinja they cost a tenth.
-    """
-    pieces = []
-    for output in tree.body:
-        for node in output.nodes if isinstance(output, nodes.Output) else [None]:
-            if isinstance(node, nodes.TemplateData):
-                pieces.append((False, node.data))
-            elif isinstance(node, nodes.Name) and node.name not in environment.globals:
-                pieces.append((True, node.name))
-            else:
-                return None
-    return pieces
-
-
-def _join(pieces: list[tuple[bool, str]], fill_in: Callable[[Record], str], record: Record) -> str:
-    texts = []
-    for is_name, piece in pieces:
-        if not is_name:
-            texts.append(piece)
-        elif piece in record:
-            value = record[piece]
-            texts.append(value if value.__class__ is str else str(value))
-        else:  # an attribute of the record, or no name at all: Jinja knows what to say
-            return fill_in(record)
-    return "".join(texts)
-
-
-def _look_up(environment: ImmutableSandboxedEnvironment, path: list[str], record: Record) -> Any:
-    name, *attributes = path
-    if name in record:
-        value = record[name]
-    elif name in ALWAYS_READABLE:
-        value = getattr(record, name)
-    else:
-        return None
-    for attribute in attributes:
-        value = environment.getattr(value, attribute)
-    return None if isinstance(value, Undefined) else value
 
 
 @cache

@@ -56,6 +56,33 @@ class Ticks(Source):
         return {"odd", "even"}
 
 
+class Serve(Source):
+    """Serves callers."""
+
+    serves = True
+
+    class Options(Options):
+        listen: str = Field("127.0.0.1:80", description="where")
+
+    async def records(self) -> AsyncIterator[Record]:
+        yield Record()
+
+    def writes(self) -> set[str]:
+        return {"input"}
+
+    def exposed_at(self) -> str | None:
+        return None if self.options.listen.startswith("127.") else self.options.listen
+
+
+class Answers(Sink):
+    """Answers callers."""
+
+    answers = True
+
+    async def write(self, record: Record) -> None:
+        """Nothing to do."""
+
+
 class Fill(Stage):
     """Fills in a template."""
 
@@ -324,6 +351,7 @@ def offer(group: str, name: str, value: str, package: str = "toys") -> EntryPoin
 OFFERS = (
     offer("sources", "lines", "toys:Lines"),
     offer("sources", "ticks", "toys:Ticks"),
+    offer("sources", "serve", "toys:Serve"),
     offer("stages", "fill", "toys:Fill"),
     offer("stages", "ask", "toys:Ask"),
     offer("stages", "route", "toys:Route"),
@@ -333,6 +361,7 @@ OFFERS = (
     offer("stages", "picky", "toys:Picky"),
     offer("sinks", "show", "toys:Show"),
     offer("sinks", "lines", "toys:Show"),
+    offer("sinks", "answer", "toys:Answers"),
     offer("workers", "remote", "toys:Remote"),
     offer("transports", "memory", "toys:Memory"),
     offer("transports", "wire", "toys:Wire"),

@@ -9,7 +9,6 @@ Nothing here yields to the event loop unless it must wait. Nobody overtakes a wa
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,7 @@ class Channel:
     @property
     def room(self) -> int:
         """How many records it would take now without losing one; below 0 for each sender that waits."""
-        is_full = self._bytes >= (self.edge.max_bytes or math.inf)
+        is_full = self.edge.max_bytes is not None and self._bytes >= self.edge.max_bytes
         return (0 if is_full else self.edge.capacity - len(self._buffer)) - len(self._senders)
 
     @property

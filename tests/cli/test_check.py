@@ -99,7 +99,10 @@ def test_what_a_plugin_prints_goes_to_standard_error(check):
     ("arguments", "told"),
     [
         (["sond"], "no installed package offers `sond`; did you mean `sound`?"),
-        (["sound", "--kind", "step"], "expected one of source, stage, sink, worker, transport, but found `step`"),
+        (
+            ["sound", "--kind", "step"],
+            "expected one of source, stage, sink, worker, transport, exporter, but found `step`",
+        ),
         (["lines"], "`lines` can't be tried without `--set path=...`"),
         (["sound", "--set", "names=3"], "`names`: Input should be a valid array"),
         (["sound", "--set", "names"], "`names` does not have the form KEY=VALUE"),
