@@ -11,9 +11,19 @@ import pytest
 import tomli_w
 
 from dagflow.compile import compile_text
+from dagflow.config.auth_tables import AuthTable, TokenTable
 from dagflow.config.codes import CODES
+from dagflow.config.metrics_tables import ExporterTable, MetricsTable
 from dagflow.config.shape import fields_of
-from dagflow.config.tables import DeadLettersTable, EdgeTable, LoggingTable, PipelineTable, RetryTable, StageTable
+from dagflow.config.tables import (
+    DeadLettersTable,
+    EdgeTable,
+    LoggingTable,
+    PipelineTable,
+    RetryTable,
+    StageTable,
+    TracingTable,
+)
 from dagflow.plugin import Plugin
 from dagflow.registry import Registry
 
@@ -96,10 +106,11 @@ def reference(*starts):
 BUILT_IN = Registry()
 BUILT_IN_PACKAGE = "dagflow-engine"
 REFERENCES = {
-    "source": ("12",),
+    "source": ("12", "39"),
     "stage": ("13", "14", "15", "35"),
     "sink": ("16",),
     "worker": ("17", "34", "36", "37"),
+    "exporter": ("40",),
 }
 
 
@@ -124,6 +135,11 @@ def test_every_option_is_documented(kind, type_name):
         (EdgeTable, "04"),
         (LoggingTable, "02"),
         (DeadLettersTable, "31"),
+        (AuthTable, "39"),
+        (TokenTable, "39"),
+        (MetricsTable, "40"),
+        (ExporterTable, "40"),
+        (TracingTable, "40"),
     ],
 )
 def test_every_engine_key_is_documented(model, start):
