@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.source_runner import SourceRunner
+    from dagflow.engine.wiring import Wiring
     from dagflow.errors import RecordError
     from dagflow.graph.plan import Plan
     from dagflow.plugin import Source
@@ -88,6 +89,16 @@ class Engine:
         self._drain_timer: asyncio.TimerHandle | None = None
         self._started_at = clock()
         self._failures: list[str] = []
+
+    @property
+    def wiring(self) -> Wiring:
+        """What it is made of, for those who only look."""
+        return self._wiring
+
+    @property
+    def redactor(self) -> Redactor:
+        """What takes the plan's secrets out of texts."""
+        return self._redactor
 
     async def run(self) -> dict[str, Any]:
         """Run to the end and give the report.
