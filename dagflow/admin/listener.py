@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.admin.beacon import Beacon, beacon_path
 from dagflow.admin.door import Door
+from dagflow.admin.files import page_routes
 from dagflow.admin.overview import Overview
 from dagflow.admin.readiness import Readiness
 from dagflow.errors import AdminError
@@ -66,7 +67,7 @@ def _application(engine: Engine, readiness: Readiness, token: str, log: Any) -> 
 
     app = web.Application(client_max_size=MOST_BODY_BYTES)
     Door(token, log).install(app)
-    app.add_routes(Overview(engine, readiness).routes())
+    app.add_routes([*Overview(engine, readiness).routes(), *page_routes()])
     return app
 
 

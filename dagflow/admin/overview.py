@@ -62,7 +62,7 @@ class Overview:
         if wanted not in (None, "json", "svg"):
             return refusal(400, "wrong-format", f"`{wanted}` is no format; expected `json` or `svg`")
         if wanted == "svg" or (wanted is None and "image/svg+xml" in request.headers.get("Accept", "")):
-            return web.Response(text=self._svg, content_type="image/svg+xml")
+            return web.Response(text=self._drawn(request), content_type="image/svg+xml")
         return as_json(self._described)
 
     async def _status(self, _request: web.Request) -> web.Response:
@@ -93,11 +93,12 @@ class Overview:
         histograms = {name: node.latency for name, node in wiring.nodes.items()}
         return Recent(histograms | {_WORKER + name: worker.tally.latency for name, worker in wiring.workers.items()})
 
-    @cached_property
-    def _svg(self) -> str:
+    def _drawn(self, request: web.Request) -> str:
+        """Draw the graph: `live=true` leaves room for numbers, `flow=down` and `flow=right` say where it goes."""
         from dagflow.graph.render.svg import render_svg
 
-        return render_svg(self._engine.plan)
+        downward = {"down": True, "right": False}.get(request.query.get("flow", ""))
+        return render_svg(self._engine.plan, request.query.get("live") == "true", downward)
 
     @cached_property
     def _described(self) -> dict[str, Any]:

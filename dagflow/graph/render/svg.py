@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from dagflow.graph.render.geometry import ARROW, build_geometry
 from dagflow.graph.render.labels import edge_bound, edge_terms, node_terms, plan_counts, plan_limits
-from dagflow.graph.render.lettering import edge_lines, measure, node_lines
+from dagflow.graph.render.lettering import edge_lines, live_edge_lines, live_node_lines, measure, node_lines
 from dagflow.graph.render.style import build_style
 
 if TYPE_CHECKING:
@@ -32,14 +32,20 @@ _ARROW_WIDTH: Final = 8.0
 _NOT_IN_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_svg(plan: Plan) -> str:
-    """Draw a plan; the same plan gives the same text."""
-    nodes = {node.name: node_lines(node) for node in plan.nodes.values()}
-    edges = [edge_lines(edge) for edge in plan.edges]
+def render_svg(plan: Plan, live: bool = False, downward: bool | None = None) -> str:
+    """Draw a plan; the same plan gives the same text.
+
+    Args:
+        live: leave lines free for what a running pipeline does, in place of settings.
+        downward: whether the flow goes down, or to the right; by default as it can be shown larger.
+    """
+    nodes = {node.name: (live_node_lines if live else node_lines)(node) for node in plan.nodes.values()}
+    edges = [(live_edge_lines if live else edge_lines)(edge) for edge in plan.edges]
     geometry = build_geometry(
         plan,
         {name: measure(lines, _NODE_PADDING) for name, lines in nodes.items()},
         [measure(lines, _LABEL_PADDING) for lines in edges],
+        downward,
     )
     drawn = [
         *(_edge(*each, geometry.downward) for each in zip(plan.edges, edges, geometry.routes, strict=True)),
