@@ -26,7 +26,7 @@ class Overview:
     def __init__(self, engine: Engine, readiness: Readiness) -> None:
         self._engine = engine
         self._readiness = readiness
-        self._born_s = engine.clock()
+        self._born_s, self._started = engine.clock(), time()
 
     def routes(self) -> list[web.RouteDef]:
         """Give them."""
@@ -80,6 +80,7 @@ class Overview:
             "state": self._readiness.state,
             **_readiness(self._readiness.reasons()),
             "time": time(),
+            "started": self._started,
             "uptime_s": engine.clock() - self._born_s,
             "pid": os.getpid(),
             "version": __version__,

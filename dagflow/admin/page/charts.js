@@ -1,8 +1,10 @@
 // Small charts of the last ten minutes, drawn by hand; each says in words what it shows.
 
 import { h, say, svg } from "./dom.js";
+import { duration } from "./format.js";
 
-const SPAN_S = 600;
+const LONGEST_S = 600;
+const SHORTEST_S = 60;
 const WIDTH = 300;
 const HEIGHT = 96;
 
@@ -13,6 +15,7 @@ export class Chart {
   #lines = svg("g");
   #keys = h("span", { class: "keys" });
   #top = h("span");
+  #begin = h("span");
   #drawing;
   #known = "";
 
@@ -25,21 +28,23 @@ export class Chart {
     this.element = h(
       "figure",
       { class: "chart" },
-      h("figcaption", {}, h("b", {}, title), this.#keys),
+      h("figcaption", {}, h("h3", {}, title), this.#keys),
       this.#drawing,
-      h("div", { class: "axis" }, h("span", {}, "10 min ago"), this.#top, h("span", {}, "now")),
+      h("div", { class: "axis" }, this.#begin, this.#top, h("span", {}, "now")),
     );
   }
 
   /** Show some series: `[{name, series}]`. */
   show(shown, now) {
+    const span = spanOf(shown.map(({ series }) => series), now);
     const most = Math.max(...shown.map(({ series }) => series.most), 0);
     const scale = most || 1;
-    this.#lines.replaceChildren(...shown.flatMap(({ series }, place) => lines(series.points, now, scale, place + 1, shown.length === 1)));
+    this.#lines.replaceChildren(...shown.flatMap(({ series }, place) => lines(series.points, { now, span, scale }, place + 1, shown.length === 1)));
     say(this.#top, most ? `top ${this.#write(most)}` : "nothing yet");
+    say(this.#begin, `${duration(span)} ago`);
     this.#name(shown);
     const words = shown.map(({ name, series }) => `${name} now ${this.#write(series.last)}, at most ${this.#write(series.most)}`);
-    this.#drawing.setAttribute("aria-label", `${this.#title} in the last 10 minutes: ${words.join("; ") || "nothing yet"}`);
+    this.#drawing.setAttribute("aria-label", `${this.#title} in the last ${duration(span)}: ${words.join("; ") || "nothing yet"}`);
   }
 
   #name(shown) {
@@ -57,14 +62,21 @@ export class Chart {
 /** A line without axes, for a cell of a table. */
 export function spark(series, now, name) {
   const drawing = svg("svg", { class: "spark", viewBox: "0 0 300 96", preserveAspectRatio: "none", role: "img", "aria-label": name });
-  drawing.append(...lines(series.points, now, series.most || 1, 1, false));
+  const frame = { now, span: spanOf([series], now), scale: series.most || 1 };
+  drawing.append(...lines(series.points, frame, 1, false));
   return drawing;
 }
 
-function lines(points, now, scale, number, filled) {
+/** The time that some series reach back, at most that of the chart: what is new fills the room. */
+function spanOf(shown, now) {
+  const first = Math.min(...shown.map((series) => series.points[0]?.time ?? now), now);
+  return Math.min(Math.max(Math.ceil((now - first) / SHORTEST_S) * SHORTEST_S, SHORTEST_S), LONGEST_S);
+}
+
+function lines(points, { now, span, scale }, number, filled) {
   const places = points
     .filter(({ value }) => value !== null)
-    .map(({ time, value }) => [WIDTH * (1 - (now - time) / SPAN_S), HEIGHT - 1 - (HEIGHT - 3) * (value / scale)]);
+    .map(({ time, value }) => [WIDTH * (1 - (now - time) / span), HEIGHT - 1 - (HEIGHT - 3) * (value / scale)]);
   if (places.length < 2) return [];
   const way = places.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
   const line = svg("polyline", { class: `series s${number}`, points: way });

@@ -14,7 +14,7 @@ export function duration(seconds) {
   if (seconds < 0.9995) return `${threeDigits(seconds * 1e3)}ms`;
   if (seconds < 99.95) return `${threeDigits(seconds)}s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes}min ${Math.floor(seconds % 60)}s`;
+  if (minutes < 60) return seconds % 60 < 1 ? `${minutes}min` : `${minutes}min ${Math.floor(seconds % 60)}s`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours}h ${minutes % 60}min` : `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }

@@ -1,6 +1,6 @@
 // The graph as the server draws it, with depth and flow put on its edges and work on its nodes.
 
-import { say, svg } from "./dom.js";
+import { byId, say, svg } from "./dom.js";
 import * as format from "./format.js";
 
 const NARROW = 760;
@@ -19,15 +19,17 @@ export class Graph {
     return innerWidth < NARROW ? "down" : "";
   }
 
-  /** Take the text of the drawing; styles in it are left out, as the page has its own. */
+  /** Take the text of the drawing. */
   load(text) {
     const drawn = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
-    drawn.querySelectorAll("style, script, foreignObject").forEach((element) => element.remove());
     const picture = document.importNode(drawn, true);
     this.#nodes = new Map([...picture.querySelectorAll("[data-node]")].map((group) => [group.dataset.node, group]));
     this.#edges = new Map([...picture.querySelectorAll("[data-edge]")].map((group) => [group.dataset.edge, group]));
     for (const group of this.#edges.values()) prepare(group);
     this.#room.replaceChildren(picture);
+    const { width, height } = picture.viewBox.baseVal;
+    byId("board").classList.toggle("portrait", height > width);
+    this.#room.scrollLeft = (this.#room.scrollWidth - this.#room.clientWidth) / 2;
   }
 
   get isLoaded() {

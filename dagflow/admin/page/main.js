@@ -23,7 +23,7 @@ async function read() {
   clearTimeout(timer);
   try {
     const status = await getJson("/status");
-    if (run !== `${status.pid} ${status.time - status.uptime_s > 0 ? Math.round(status.time - status.uptime_s) : 0}`) await begin(status);
+    if (run !== `${status.pid} ${status.started}`) await begin(status);
     else if (flow !== Graph.flow) await draw();
     failures = 0;
     board.show(status, plan);
@@ -39,11 +39,11 @@ async function read() {
 /** Read what does not change while a run lasts. */
 async function begin(status) {
   plan = await getJson("/graph");
-  await draw();
-  board.clear();
-  run = `${status.pid} ${Math.round(status.time - status.uptime_s)}`;
   byId("entrance").hidden = true;
   byId("board").hidden = byId("sections").hidden = false;
+  await draw();
+  board.clear();
+  run = `${status.pid} ${status.started}`;
 }
 
 async function draw() {

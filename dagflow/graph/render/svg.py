@@ -36,7 +36,8 @@ def render_svg(plan: Plan, live: bool = False, downward: bool | None = None) -> 
     """Draw a plan; the same plan gives the same text.
 
     Args:
-        live: leave lines free for what a running pipeline does, in place of settings.
+        live: leave lines free for what a running pipeline does, in place of settings, and all colours to the page
+            that shows it.
         downward: whether the flow goes down, or to the right; by default as it can be shown larger.
     """
     nodes = {node.name: (live_node_lines if live else node_lines)(node) for node in plan.nodes.values()}
@@ -51,17 +52,17 @@ def render_svg(plan: Plan, live: bool = False, downward: bool | None = None) -> 
         *(_edge(*each, geometry.downward) for each in zip(plan.edges, edges, geometry.routes, strict=True)),
         *(_node(node, nodes[node.name], geometry.nodes[node.name]) for node in plan.nodes.values()),
     ]
-    return "\n".join([*_opening(plan, geometry), *drawn, "</svg>"]) + "\n"
+    return "\n".join([*_opening(plan, geometry, styled=not live), *drawn, "</svg>"]) + "\n"
 
 
-def _opening(plan: Plan, geometry: Geometry) -> list[str]:
+def _opening(plan: Plan, geometry: Geometry, styled: bool) -> list[str]:
     width, height = (_number(length) for length in geometry.size)
     return [
         '<svg xmlns="http://www.w3.org/2000/svg" class="dagflow" role="img" '
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f"<title>{_text(plan.name)}</title>",
         f"<desc>{_text(f'{plan_counts(plan)}; {plan_limits(plan)}')}</desc>",
-        f"<style>\n{build_style()}</style>",
+        *([f"<style>\n{build_style()}</style>"] if styled else []),
         f'<rect class="paper" width="{width}" height="{height}"/>',
     ]
 
