@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dagflow.admin.beacon import Beacon, beacon_path
 from dagflow.admin.door import Door
 from dagflow.admin.files import page_routes
+from dagflow.admin.letters import DeadLetters
 from dagflow.admin.overview import Overview
 from dagflow.admin.readiness import Readiness
 from dagflow.errors import AdminError
@@ -67,7 +68,7 @@ def _application(engine: Engine, readiness: Readiness, token: str, log: Any) -> 
 
     app = web.Application(client_max_size=MOST_BODY_BYTES)
     Door(token, log).install(app)
-    app.add_routes([*Overview(engine, readiness).routes(), *page_routes()])
+    app.add_routes([*Overview(engine, readiness).routes(), *DeadLetters(engine).routes(), *page_routes()])
     return app
 
 

@@ -86,7 +86,14 @@ class Overview:
             "version": __version__,
             "max_in_flight": engine.plan.max_in_flight,
             **report,
+            **self._replayed(),
         }
+
+    def _replayed(self) -> dict[str, Any]:
+        """Say how a replay goes, if there was any."""
+        reentry = self._engine.wiring.reentry
+        replay = None if reentry is None else reentry.plugin.replay
+        return {} if replay is None else {"replay": replay.as_dict()}
 
     @cached_property
     def _recent(self) -> Recent:
