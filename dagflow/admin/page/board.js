@@ -21,7 +21,7 @@ export class Board {
     nodes: new Table("Nodes", [
       { title: "node", cell: (row) => row.name },
       { title: "type", cell: (row) => `${row.kind} ${row.type}` },
-      { title: "busy", cell: (row) => (row.slots ? gauge(row.busy, row.slots, `${row.busy}/${row.slots}`) : "–") },
+      { title: "busy", cell: (row) => (row.slots ? gauge(row.busy, row.slots, `${row.busy}/${row.slots}`, false) : "–") },
       { title: "rate", number: true, cell: (row) => format.rate(row.rate) },
       { title: "p50", number: true, cell: (row) => format.duration(row.p50) },
       { title: "p99", number: true, cell: (row) => format.duration(row.p99) },
@@ -32,7 +32,7 @@ export class Board {
     ]),
     edges: new Table("Edges", [
       { title: "edge", cell: (row) => row.name },
-      { title: "depth", cell: (row) => gauge(row.buffered, row.capacity, `${format.count(row.buffered)} of ${format.count(row.capacity)}`) },
+      { title: "depth", cell: (row) => gauge(row.buffered, row.capacity, `${format.count(row.buffered)} of ${format.count(row.capacity)}`), wide: true },
       { title: "when full", cell: (row) => row.when_full },
       { title: "rate", number: true, cell: (row) => format.rate(row.rate) },
       { title: "oldest", number: true, cell: (row) => format.duration(row.oldest_s) },
@@ -44,21 +44,21 @@ export class Board {
       { title: "worker", cell: (row) => row.name },
       { title: "type", cell: (row) => row.type },
       { title: "state", cell: (row) => workerState(row) },
-      { title: "busy", cell: (row) => (row.limit ? gauge(row.busy, row.limit, `${row.busy} of ${row.limit}`) : String(row.busy)) },
+      { title: "busy", cell: (row) => (row.limit ? gauge(row.busy, row.limit, `${row.busy} of ${row.limit}`, false) : String(row.busy)) },
       { title: "waiting", number: true, cell: (row) => format.count(row.waiting) },
       { title: "calls", number: true, cell: (row) => format.rate(row.rate) },
       { title: "p50", number: true, cell: (row) => format.duration(row.recent?.p50_s ?? row.p50_s) },
       { title: "p99", number: true, cell: (row) => format.duration(row.recent?.p99_s ?? row.p99_s) },
-      { title: "tokens in / out", number: true, cell: (row) => `${format.count(row.input_tokens)} / ${format.count(row.output_tokens)}` },
+      { title: "tokens in / out", number: true, cell: (row) => `${format.count(row.input_tokens)} / ${format.count(row.output_tokens)}`, wide: true },
       { title: "cost", number: true, cell: (row) => (row.cost ? format.money(row.cost) : "–") },
-      { title: "limits", cell: (row) => limits(row) },
-      { title: "errors", alarm: true, cell: (row) => errors(row) },
+      { title: "limits", cell: (row) => limits(row), wide: true },
+      { title: "errors", alarm: true, cell: (row) => errors(row), wide: true },
     ]),
     errors: new Table("What failed", [
       { title: "at", cell: (row) => row.node },
       { title: "code", cell: (row) => row.code },
       { title: "count", number: true, cell: (row) => format.count(row.count) },
-      { title: "first of them", cell: (row) => `${row.record}: ${row.message}` },
+      { title: "first of them", cell: (row) => `${row.record}: ${row.message}`, wide: true },
     ]),
   };
 
@@ -185,7 +185,7 @@ export class Board {
     const slowest = [...nodes.values()].filter((row) => row.slots && row.latency.most > 0);
     slowest.sort((a, b) => b.latency.most - a.latency.most);
     this.#charts.latency.show(slowest.slice(0, LINES).map((row) => ({ name: row.name, series: row.latency })), now);
-    say(byId("span"), `what this page has seen since ${format.duration(Math.floor(now - this.#since))} ago`);
+    say(byId("span"), `seen by this page for ${format.duration(Math.floor(now - this.#since))}`);
   }
 }
 

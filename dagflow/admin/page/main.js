@@ -5,6 +5,7 @@ import { Board } from "./board.js";
 import { byId, say } from "./dom.js";
 import * as format from "./format.js";
 import { Graph } from "./graph.js";
+import { Letters } from "./letters.js";
 import { offerThemes } from "./theme.js";
 
 const EVERY_MS = 1000;
@@ -13,6 +14,7 @@ const SLOWEST_MS = 30_000;
 
 const graph = new Graph(byId("graph"));
 const board = new Board(graph);
+const letters = new Letters();
 let plan = null;
 let run = null; // which process was read last
 let failures = 0;
@@ -27,6 +29,7 @@ async function read() {
     else if (flow !== Graph.flow) await draw();
     failures = 0;
     board.show(status, plan);
+    letters.show(status);
     notice(reasons(status), "");
     document.documentElement.classList.remove("stale");
   } catch (error) {
@@ -43,6 +46,7 @@ async function begin(status) {
   byId("board").hidden = byId("sections").hidden = false;
   await draw();
   board.clear();
+  letters.begin(plan);
   run = `${status.pid} ${status.started}`;
 }
 

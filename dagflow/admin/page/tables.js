@@ -3,7 +3,10 @@
 import { spark } from "./charts.js";
 import { h, keep, say } from "./dom.js";
 
-/** A table whose columns are `{title, cell(row), number?, alarm?}`; the first column is the row's name. */
+/**
+ * A table whose columns are `{title, cell(row), number?, alarm?, wide?, kept?}`; the first column is the row's name.
+ * A cell that is `kept` is made once for each row: it holds what has the focus or was chosen.
+ */
 export class Table {
   #columns;
   #body = h("tbody", { role: "rowgroup" });
@@ -28,18 +31,19 @@ export class Table {
   }
 
   #row(name) {
-    const cells = this.#columns.map(({ title, number }, place) =>
+    const cells = this.#columns.map(({ title, number, wide }, place) =>
       place
-        ? h("td", { role: "cell", "data-label": title, class: number ? "number" : null })
+        ? h("td", { role: "cell", "data-label": title, class: [number && "number", wide && "wide"].filter(Boolean).join(" ") || null })
         : h("th", { scope: "row", role: "rowheader" }),
     );
     return h("tr", { role: "row" }, ...cells);
   }
 
   #fill(line, row) {
-    this.#columns.forEach(({ cell, alarm }, place) => {
-      const found = cell(row);
+    this.#columns.forEach(({ cell, alarm, kept }, place) => {
       const target = line.children[place];
+      if (kept && target.childNodes.length) return;
+      const found = cell(row);
       if (found instanceof Node) target.replaceChildren(found);
       else say(target, String(found));
       target.classList.toggle("nothing", found === "–" || found === "0" || found === "");
@@ -49,11 +53,11 @@ export class Table {
 }
 
 /** A bar and its words. */
-export function gauge(part, whole, words) {
+export function gauge(part, whole, words, alarms = true) {
   const share = whole ? Math.min(part / whole, 1) : 0;
   const bar = h("span", {});
   bar.style.width = `${(100 * share).toFixed(1)}%`;
-  const tone = share >= 0.9 ? " full" : share >= 0.5 ? " busy" : "";
+  const tone = !alarms ? "" : share >= 0.9 ? " full" : share >= 0.5 ? " busy" : "";
   return h("span", {}, h("span", { class: `gauge${tone}`, "aria-hidden": "true" }, bar), words);
 }
 
