@@ -116,9 +116,8 @@ def test_a_terminal_is_left_as_it_was(file):
     """On a terminal it draws on a screen of its own, and leaves that at the end."""
     pid, terminal = pty.fork()
     if not pid:
-        os.execvpe(
-            sys.executable, command("top", file, "--count", "2", "--interval", "50ms"), os.environ | {"TERM": "xterm"}
-        )
+        arguments = command("top", file, "--count", 2, "--interval", "50ms")
+        os.execvpe(sys.executable, arguments, os.environ | {"TERM": "xterm"})
     shown = b""
     while True:
         try:
@@ -147,7 +146,7 @@ def test_a_terminal_is_left_as_it_was(file):
         (["idle.toml"], 1, "does not run"),
         (["gone.toml"], 1, "nobody answers at http://127.0.0.1:1: the pipeline has ended"),
         (["idle.toml", "--interval", "0s"], 2, "more than none"),
-        (["idle.toml", "--interval", "soon"], 2, "soon"),
+        (["idle.toml", "--interval", "soon"], 2, "expected a duration with a unit"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, monkeypatch, arguments, code, words):
