@@ -154,7 +154,8 @@ class Visit:
         """Keep a picture, if somebody wants to look."""
         folder = os.environ.get("DAGFLOW_SCREENSHOTS")
         if folder:
-            self.page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+            whole = not self.page.evaluate("document.querySelector('#dialog').open")
+            self.page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=whole)
 
 
 @pytest.fixture

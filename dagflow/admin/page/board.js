@@ -97,7 +97,7 @@ export class Board {
     const state = byId("state");
     say(state, status.state === "running" ? (status.ready ? "running, ready" : "running, not ready") : status.state);
     state.className = `state ${status.ready ? "good" : status.state === "running" ? "bad" : "warn"}`;
-    say(byId("facts"), `for ${format.duration(Math.floor(status.uptime_s))}`);
+    say(byId("facts"), `for ${format.age(status.uptime_s)}`);
     byId("facts").title = `dagflow ${status.version}, process ${status.pid}`;
   }
 
@@ -185,7 +185,7 @@ export class Board {
     const slowest = [...nodes.values()].filter((row) => row.slots && row.latency.most > 0);
     slowest.sort((a, b) => b.latency.most - a.latency.most);
     this.#charts.latency.show(slowest.slice(0, LINES).map((row) => ({ name: row.name, series: row.latency })), now);
-    say(byId("span"), `seen by this page for ${format.duration(Math.floor(now - this.#since))}`);
+    say(byId("span"), `seen by this page for ${format.age(now - this.#since)}`);
   }
 }
 

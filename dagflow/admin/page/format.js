@@ -19,6 +19,9 @@ export function duration(seconds) {
   return hours < 48 ? `${hours}h ${minutes % 60}min` : `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
+/** A time that goes by, in whole seconds at least. */
+export const age = (seconds) => (seconds < 99.95 ? `${Math.floor(seconds)}s` : duration(seconds));
+
 export const share = (part, whole) => (whole ? `${threeDigits((100 * part) / whole)} %` : "–");
 
 export const money = (amount) => (amount >= 100 ? count(amount) : amount.toFixed(amount >= 1 ? 2 : 4));
