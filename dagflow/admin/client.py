@@ -51,7 +51,8 @@ class AdminClient:
         """
         async with self._asked(path, query) as answer:
             async for line in answer.content:
-                yield json.loads(line)
+                if line.strip():  # the others only say that somebody is there
+                    yield json.loads(line)
 
     @asynccontextmanager
     async def _asked(self, path: str, query: Mapping[str, str] | None) -> AsyncIterator[Any]:

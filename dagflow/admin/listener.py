@@ -15,6 +15,7 @@ from dagflow.admin.files import page_routes
 from dagflow.admin.letters import DeadLetters
 from dagflow.admin.overview import Overview
 from dagflow.admin.readiness import Readiness
+from dagflow.admin.tapping import Tapping
 from dagflow.errors import AdminError
 from dagflow.telemetry.logging import default_logger
 
@@ -68,7 +69,9 @@ def _application(engine: Engine, readiness: Readiness, token: str, log: Any) -> 
 
     app = web.Application(client_max_size=MOST_BODY_BYTES)
     Door(token, log).install(app)
-    app.add_routes([*Overview(engine, readiness).routes(), *DeadLetters(engine).routes(), *page_routes()])
+    for part in (Overview(engine, readiness), DeadLetters(engine), Tapping(engine)):
+        app.add_routes(part.routes())
+    app.add_routes(page_routes())
     return app
 
 

@@ -87,7 +87,7 @@ def read_query(query: Mapping[str, str]) -> Listed:
     Raises:
         WrongRequest: it has an unknown name or a wrong value.
     """
-    return _read(Listed, dict(query), strict=False)
+    return read(Listed, dict(query), strict=False)
 
 
 def read_body(model: type[Any], body: Any) -> Any:
@@ -98,10 +98,15 @@ def read_body(model: type[Any], body: Any) -> Any:
     """
     if not isinstance(body, dict):
         raise WrongRequest("expected a JSON object")
-    return _read(model, body, strict=True)
+    return read(model, body, strict=True)
 
 
-def _read(model: type[Any], values: dict[str, Any], strict: bool) -> Any:
+def read(model: type[Any], values: dict[str, Any], strict: bool) -> Any:
+    """Read some values as a model; those of a query are text, and not strict.
+
+    Raises:
+        WrongRequest: there is an unknown name or a wrong value.
+    """
     try:
         return model.model_validate(values, strict=strict)
     except ValidationError as error:

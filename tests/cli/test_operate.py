@@ -190,3 +190,57 @@ def test_a_counter_that_began_anew_has_no_negative_rate():
     for reading in (status, status | {"time": 2.0, "accepted": 3}):
         rates.read(reading)
     assert rates.as_dict() == {"accepted": 0.0, "settled": 0.0}
+
+
+def tap(*arguments):
+    """Call `dagflow tap`; give its exit code and what it printed."""
+    done = subprocess.run(command("tap", *arguments), capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_tap_of_an_edge(file):
+    """Samples as text, or as JSON lines; spaces around the arrow do not matter."""
+    code, out, _ = tap(file, "in->ask", "--limit", 2, "--rate", 1000)
+    assert code == 0
+    assert out.count("in -> ask  record in:") == 2
+    assert "  input: text of" in out
+    assert "passed, 2 shown, 0 dropped" in out
+    code, out, _ = tap(file, "ask -> out", "--limit", 1, "--json", "--payload", "--fields", "prompt")
+    sample, end = map(json.loads, out.splitlines())
+    assert (code, sample["fields"].keys(), end["shown"]) == (0, {"prompt"}, 1)
+    assert sample["fields"]["prompt"].startswith("record ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["in -> out"], 1, "there is no edge `in -> out`; the pipeline has `in -> ask`, `ask -> out`"),
+        (["main"], 1, "there is no worker `main`; the pipeline has none"),
+        ([], 2, "expected a pipeline file, and an edge or a worker"),
+        (["a", "b", "c"], 2, "expected a pipeline file, and an edge or a worker"),
+    ],
+)
+def test_tap_of_what_is_not_there(file, arguments, code, words):
+    """The message names what there is."""
+    found, _, err = tap(file, *arguments)
+    assert (found, words in " ".join(err.split())) == (code, True), err
+
+
+def test_a_tap_ends_by_a_signal(file):
+    """It prints as samples come, and leaves with 130 when it is interrupted."""
+    process = subprocess.Popen(command("tap", file, "in->ask"), stdout=subprocess.PIPE, text=True)
+    assert "in -> ask" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stdout.close()
+
+
+def test_readers_of_samples_may_leave(file):
+    """A pipe whose reader has enough is no error."""
+    process = subprocess.Popen(
+        command("tap", file, "in->ask", "--rate", 1000), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert (process.wait(20), process.stderr.read()) == (0, b"")
+    process.stderr.close()
