@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
 from listening import until
-from rigs import Flow, FunctionStage, ListSink, ListSource, records
+from rigs import Flow, FunctionStage, ListSink, ListSource, edge_of, records
 
 from dagflow.channel.channel import Channel
 from dagflow.compile import compile_text
@@ -63,8 +62,6 @@ async def test_an_edge_shows_what_goes_in():
 @pytest.mark.parametrize("settings", [{}, {"order": "priority"}, {"max_bytes": 10_000}, {"capacity": 1}])
 async def test_every_kind_of_channel_can_be_watched(settings):
     """Whatever way a record goes in, it is seen once."""
-    from rigs import edge_of
-
     flow = Flow({"in": ListSource(records(20)), "out": ListSink()}, [edge_of("in -> out", **settings)])
     engine = flow.engine()
     with Taps(engine.wiring).edge("in -> out", rate=1e9) as tap:
@@ -132,6 +129,11 @@ async def opened(text=WORKERS):
     return engine
 
 
+async def embed(texts):
+    """Vectors of nothing."""
+    return [[0.0] for _ in texts]
+
+
 async def test_a_worker_shows_what_it_was_sent_and_answered():
     """Whole answers, streams and vectors; a pool's member is seen where the pool asks it."""
     engine = await opened()
@@ -147,6 +149,7 @@ async def test_a_worker_shows_what_it_was_sent_and_answered():
         )
         chunks = [chunk async for chunk in pool.stream(Request(prompt="three four"))]
         assert (await tap.next()).answered["text"] == Completion.of(chunks).text == "three four"
+        a.plugin.embed = embed
         await a.embed(["x", "y"])
         sample = await tap.next()
         assert (sample.sent, sample.answered) == (["x", "y"], {"vectors": 2})
@@ -182,4 +185,3 @@ async def test_closing_a_tap_leaves_calls_under_way_alone():
         first = await anext(stream)
     rest = [chunk async for chunk in stream]
     assert Completion.of([first, *rest]).text == "one two three"
-    await asyncio.sleep(0)

@@ -15,6 +15,7 @@ export class Letters {
   #next = null;
   #total = 0;
   #inStore = null;
+  #ended = null; // the number of the last replay that is over
   #fields = {
     node: h("select", { id: "letters-node" }),
     error: h("input", { id: "letters-error", placeholder: "any", size: 16, spellcheck: "false" }),
@@ -63,6 +64,11 @@ export class Letters {
     byId("letters-panel").hidden = byId("letters-link").hidden = !known;
     if (!known) return;
     this.#showProgress(status.replay);
+    const ended = status.replay?.state === "over" ? status.replay.number : 0;
+    if (ended !== this.#ended) {
+      if (this.#ended !== null) this.#read(false);
+      this.#ended = ended;
+    }
     const { in_store: inStore, kept } = status.dead_letters;
     const mark = `${inStore} ${kept}`;
     if (mark === this.#inStore) return;
@@ -84,11 +90,9 @@ export class Letters {
   async #read(further) {
     try {
       const page = await getJson(`/dead-letters?${this.#query(further ? this.#next : null)}`);
-      if (!further) {
-        this.#rows.clear();
-        this.#chosen.clear();
-      }
+      if (!further) this.#rows.clear();
       for (const letter of page.letters) this.#rows.set(String(letter.id), letter);
+      this.#chosen = new Set([...this.#chosen].filter((id) => this.#rows.has(String(id))));
       this.#next = page.next;
       this.#total = page.total;
       this.#draw();
@@ -99,6 +103,8 @@ export class Letters {
 
   #draw() {
     this.#table.show(this.#rows);
+    for (const line of this.#table.element.querySelectorAll("tbody tr"))
+      line.querySelector("input").checked = this.#chosen.has(Number(line.dataset.key));
     this.#table.element.hidden = !this.#rows.size;
     this.#more.hidden = !this.#next;
     this.#count();
@@ -204,6 +210,7 @@ export class Letters {
     } catch (error) {
       said = error.message;
     }
+    this.#chosen.clear();
     await this.#read(false);
     this.#count(said);
   }
