@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import pytest
 from listening import admin_at, listening, running, until
@@ -215,3 +217,12 @@ async def test_no_table_no_listener(tmp_path):
     report = await run_supervised(one.plan, company=listener_module.serving)
     assert report["outcomes"]["delivered"] == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_guide_names_every_route(tmp_path):
+    """The table of the guide has what the listener answers, and nothing else."""
+    app = listener_module._application(flow(tmp_path).engine(), None, "", None)
+    routes = {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
+    text = (Path(__file__).parents[2] / "docs" / "guide" / "41-operating.md").read_text()
+    told = set(re.findall(r"^\| `((?:GET|POST) [^`]+)` \|", text, re.MULTILINE))
+    assert told == {route for route in routes if "/page/" not in route and "favicon" not in route}

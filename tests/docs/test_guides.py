@@ -13,7 +13,15 @@ import tomli_w
 from dagflow.compile import compile_text
 from dagflow.config.codes import CODES
 from dagflow.config.shape import fields_of
-from dagflow.config.tables import DeadLettersTable, EdgeTable, LoggingTable, PipelineTable, RetryTable, StageTable
+from dagflow.config.tables import (
+    AdminTable,
+    DeadLettersTable,
+    EdgeTable,
+    LoggingTable,
+    PipelineTable,
+    RetryTable,
+    StageTable,
+)
 from dagflow.plugin import Plugin
 from dagflow.registry import Registry
 
@@ -124,6 +132,7 @@ def test_every_option_is_documented(kind, type_name):
         (EdgeTable, "04"),
         (LoggingTable, "02"),
         (DeadLettersTable, "31"),
+        (AdminTable, "41"),
     ],
 )
 def test_every_engine_key_is_documented(model, start):
