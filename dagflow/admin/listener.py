@@ -52,7 +52,9 @@ async def serving(engine: Engine) -> AsyncIterator[None]:
     beacon = Beacon(f"http://{address}", secrets.token_urlsafe(32), os.getpid())
     log = default_logger(engine.redactor)
     readiness = Readiness(engine)
-    runner, server = await _started(_application(engine, readiness, beacon.token, log), listening)
+    tapping = Tapping(engine)
+    app = build_application(beacon.token, log, Overview(engine, readiness), DeadLetters(engine), tapping)
+    runner, server = await _started(app, listening)
     try:
         beacon.write(path)
         log.info("admin listener", address=beacon.address, token_file=str(path))
@@ -60,16 +62,18 @@ async def serving(engine: Engine) -> AsyncIterator[None]:
     finally:
         beacon.remove(path)
         server.close()
+        tapping.close()
         await runner.cleanup()
         await readiness.close()
 
 
-def _application(engine: Engine, readiness: Readiness, token: str, log: Any) -> web.Application:
+def build_application(token: str, log: Any, *parts: Overview | DeadLetters | Tapping) -> web.Application:
+    """Put the routes of all parts, and of the page, behind the door."""
     from aiohttp import web
 
     app = web.Application(client_max_size=MOST_BODY_BYTES)
     Door(token, log).install(app)
-    for part in (Overview(engine, readiness), DeadLetters(engine), Tapping(engine)):
+    for part in parts:
         app.add_routes(part.routes())
     app.add_routes(page_routes())
     return app

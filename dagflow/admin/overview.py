@@ -52,7 +52,8 @@ class Overview:
 
         from dagflow.telemetry.prometheus import render_prometheus
 
-        text, content_type = render_prometheus(self._engine.families(), request.headers.get("Accept", ""))
+        engine = self._engine
+        text, content_type = render_prometheus(engine.families(), request.headers.get("Accept", ""), engine.plan.metric_labels)
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def _graph(self, request: web.Request) -> web.Response:
@@ -73,6 +74,8 @@ class Overview:
         engine = self._engine
         report = engine.report()
         del report["exit_code"]  # it has none yet
+        for name, node in engine.wiring.nodes.items():
+            report["nodes"][name]["slots"] = node.plan.concurrency
         for name, latest in self._recent.read(engine.clock()).items():
             rows = report["workers"] if name.startswith(_WORKER) else report["nodes"]
             rows[name.removeprefix(_WORKER)]["recent"] = latest

@@ -24,11 +24,11 @@ class Recent:
 
     def __init__(self, histograms: Mapping[str, Histogram]) -> None:
         self._histograms = histograms
-        self._older = self._newer = (0.0, {name: histogram.buckets() for name, histogram in histograms.items()})
+        self._older = self._newer = (0.0, {name: histogram.snapshot() for name, histogram in histograms.items()})
 
     def read(self, now_s: float) -> dict[str, dict[str, Any]]:
         """Give count, `p50_s` and `p99_s` of each histogram's latest durations; None where there are none."""
-        current = {name: histogram.buckets() for name, histogram in self._histograms.items()}
+        current = {name: histogram.snapshot() for name, histogram in self._histograms.items()}
         if now_s - self._newer[0] >= EVERY_S:
             self._older, self._newer = self._newer, (now_s, current)
         return {name: _described(buckets - self._older[1][name]) for name, buckets in current.items()}

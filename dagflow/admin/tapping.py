@@ -55,6 +55,10 @@ class Tapping:
 
         return [web.get("/tap", self._tap)]
 
+    def close(self) -> None:
+        """End all taps, so that nobody waits for more."""
+        self._taps.end()
+
     async def _tap(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web
 
@@ -94,6 +98,8 @@ async def _pass_on(tap: Tap, describer: Describer, response: web.StreamResponse,
         except TimeoutError:
             await response.write(b"\n")
             continue
+        if sample is None:
+            break
         await response.write(as_line(describer.describe(sample)))
         shown += 1
     await response.write(as_line({"seen": tap.seen, "shown": shown, "dropped": tap.dropped}))

@@ -113,7 +113,7 @@ def _nodes(status: Status, rates: Rates) -> Table:
                 name,
                 f"{row['kind']} {row['type']}",
                 rates.of(f"node {name}"),
-                str(row["busy"]),
+                f"{row['busy']}/{row['slots']}" if "slots" in row else "-",
                 show_duration(latest["p50_s"]),
                 show_duration(latest["p99_s"]),
                 show_count(row["failed"]),

@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from dagflow.config.effective import dump
 from dagflow.config.references import PATTERN
-from dagflow.config.tables import NAME_PATTERN, NAMED_TABLES, DefaultsTable, LoggingTable, PipelineTable
+from dagflow.config.tables import NAME_PATTERN, NAMED_TABLES, OPTIONAL_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ def build_schema(plugins: Mapping[str, Mapping[str, type[Any]]]) -> dict[str, An
         plugins: for each kind, the class of every name that `type` may have.
     """
     definitions: dict[str, Any] = {}
-    settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
+    settings = SETTINGS | OPTIONAL_SETTINGS
     properties = {name: model_schema(model, name, definitions) for name, model in settings.items()}
     for kind in NAMED_TABLES:
         properties[f"{kind}s"] = {

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from dagflow.addresses import Address
-from dagflow.config.metrics_tables import ExporterTable
+from dagflow.config.auth_tables import AuthTable
+from dagflow.config.metrics_tables import ExporterTable, MetricsTable
 from dagflow.config.worker_tables import GuardKeys
 from dagflow.expressions import Expression
 from dagflow.options import Duration, FilePath, ListenAddress, Options, Secret, Size
@@ -195,6 +196,22 @@ TABLES: Final = (
     "tracing",
     "admin",
 )
+
+SETTINGS: Final[dict[str, type[BaseModel]]] = {
+    "pipeline": PipelineTable,
+    "defaults": DefaultsTable,
+    "logging": LoggingTable,
+}
+"""Tables about the pipeline as a whole that a file has even if it does not say so."""
+
+OPTIONAL_SETTINGS: Final[dict[str, type[BaseModel]]] = {
+    "dead_letters": DeadLettersTable,
+    "auth": AuthTable,
+    "metrics": MetricsTable,
+    "tracing": TracingTable,
+    "admin": AdminTable,
+}
+"""Those that mean something by being there."""
 
 NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
     "source": SourceTable,

@@ -61,7 +61,8 @@ class Tap:
         self.seen = self.taken = self.dropped = 0
         self._every_s = 1 / rate
         self._next_s = 0.0
-        self._waiting: asyncio.Queue[Passed | Asked] = asyncio.Queue(QUEUE)
+        self._ended = False
+        self._waiting: asyncio.Queue[Passed | Asked | None] = asyncio.Queue(QUEUE)
 
     def wants(self) -> bool:
         """Count what passes, and say whether it is to be sampled."""
@@ -80,9 +81,17 @@ class Tap:
         except asyncio.QueueFull:
             self.dropped += 1
 
-    async def next(self) -> Passed | Asked:
-        """Give the next sample, waiting for it."""
+    async def next(self) -> Passed | Asked | None:
+        """Give the next sample, waiting for it; None at the end."""
+        if self._ended and self._waiting.empty():
+            return None
         return await self._waiting.get()
+
+    def end(self) -> None:
+        """Give no more samples but those that wait."""
+        self._ended = True
+        if self._waiting.empty():
+            self._waiting.put_nowait(None)  # for a reader that waits
 
 
 class Taps:
@@ -96,6 +105,11 @@ class Taps:
     def count(self) -> int:
         """How many are open."""
         return sum(map(len, self._open.values()))
+
+    def end(self) -> None:
+        """End all taps: the run is over."""
+        for tap in [tap for taps in self._open.values() for tap in taps]:
+            tap.end()
 
     @contextmanager
     def edge(self, name: str, rate: float) -> Iterator[Tap]:

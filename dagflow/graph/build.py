@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagflow.config.auth_tables import AuthTable
 from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
-from dagflow.config.tables import (
-    AdminTable,
-    DeadLettersTable,
-    DefaultsTable,
-    LoggingTable,
-    PipelineTable,
-    TracingTable,
-)
+from dagflow.config.tables import OPTIONAL_SETTINGS, SETTINGS
 from dagflow.config.validation import validate
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
@@ -73,10 +65,8 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
 
 def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
     """Read the tables that are about the pipeline as a whole; edges are read one by one elsewhere."""
-    settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
-    optional = {"dead_letters": DeadLettersTable, "auth": AuthTable, "tracing": TracingTable, "admin": AdminTable}
-    settings |= {name: model for name, model in optional.items() if name in document.tables}
-    for name, model in settings.items():
+    given = {name: model for name, model in OPTIONAL_SETTINGS.items() if name in document.tables}
+    for name, model in (SETTINGS | given).items():
         values = {key: value for key, value in document.table(name).items() if (name, key) != ("pipeline", "edges")}
         table, found = validate(model, values, Subject((name,), f"`[{name}]`"), document)
         yield from found

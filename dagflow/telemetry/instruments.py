@@ -91,7 +91,7 @@ class Histogram:
         self.fold()
         return quantile_s(self._buckets, share)
 
-    def buckets(self) -> Counter_[int]:
+    def snapshot(self) -> Counter_[int]:
         """How many durations there are of each bucket as of now: what was observed since is a difference of two."""
         self.fold()
         return self._buckets.copy()

@@ -11,6 +11,10 @@ from rigs import Flow, FunctionStage, ListSink, ListSource, records
 
 from dagflow.admin import listener as listener_module
 from dagflow.admin.beacon import read_beacon
+from dagflow.admin.letters import DeadLetters
+from dagflow.admin.overview import Overview
+from dagflow.admin.readiness import Readiness
+from dagflow.admin.tapping import Tapping
 from dagflow.engine.supervise import run_supervised
 from dagflow.errors import AdminError
 from dagflow.plugin import Source
@@ -82,6 +86,7 @@ async def test_status_is_the_report_and_more(tmp_path):
         assert (status["state"], status["ready"], status["stopped_by"]) == ("running", True, None)
         assert status["outcomes"]["delivered"] == status["nodes"]["work"]["done"] == 3
         assert status["edges"]["in -> work"]["capacity"] == 512
+        assert (status["nodes"]["work"]["slots"], "slots" in status["nodes"]["in"]) == (1, False)
         assert status["nodes"]["work"]["recent"].keys() == {"count", "p50_s", "p99_s"}
         assert "exit_code" not in status
 
@@ -164,6 +169,14 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_read(tmp_path):
         assert (await ask("/livez"))[0] == 200
 
 
+async def test_a_replay_by_command_runs_beside_it(tmp_path):
+    """What runs without company leaves the table out: the port is that of the pipeline."""
+    async with listening(flow(tmp_path).engine()) as ask:
+        source = ListSource(records(3))
+        other = Flow({"in": source, "out": ListSink()}, ["in -> out"], admin=admin_at(tmp_path, port_of(ask)))
+        assert (await run_supervised(other.plan))["outcomes"]["delivered"] == 3
+
+
 def port_of(ask):
     """The port of a listener."""
     return int(ask.beacon.address.rpartition(":")[2])
@@ -221,7 +234,9 @@ async def test_no_table_no_listener(tmp_path):
 
 def test_the_guide_names_every_route(tmp_path):
     """The table of the guide has what the listener answers, and nothing else."""
-    app = listener_module._application(flow(tmp_path).engine(), None, "", None)
+    engine = flow(tmp_path).engine()
+    parts = (Overview(engine, Readiness(engine)), DeadLetters(engine), Tapping(engine))
+    app = listener_module.build_application("", None, *parts)
     routes = {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
     text = (Path(__file__).parents[2] / "docs" / "guide" / "41-operating.md").read_text()
     told = set(re.findall(r"^\| `((?:GET|POST) [^`]+)` \|", text, re.MULTILINE))

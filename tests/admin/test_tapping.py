@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import aiohttp
 import pytest
 from listening import admin_at, running, until
 from rigs import Flow, FunctionStage, ListSink
@@ -107,6 +108,17 @@ async def test_a_tap_ends_when_its_reader_leaves(tmp_path):
         assert channel._push != plain
         answer.close()
         await until(lambda: channel._push == plain)
+
+
+async def test_a_tap_ends_with_the_run(tmp_path):
+    """Its last line has the counts, and nobody is held up."""
+    async with aiohttp.ClientSession() as session:
+        async with running(engine(tmp_path)) as ask:
+            headers = {"Authorization": f"Bearer {ask.beacon.token}"}
+            answer = await session.get(f"{ask.beacon.address}/tap?edge=in -> work", headers=headers)
+            assert b'"edge"' in await answer.content.readline()
+        rest = await answer.content.read()
+    assert json.loads(rest.splitlines()[-1]).keys() == {"seen", "shown", "dropped"}
 
 
 async def test_there_is_a_bound_on_taps(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from dagflow.config.schema import build_schema, model_schema
+from dagflow.config.tables import TABLES
 
 SCHEMA = build_schema(
     {
@@ -35,6 +36,11 @@ def accepts(text: str) -> bool:
 def test_it_is_a_schema() -> None:
     """By the words of JSON Schema itself."""
     Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_it_knows_every_table() -> None:
+    """A file that has any table of the language is not refused for that."""
+    assert SCHEMA["properties"].keys() == set(TABLES)
 
 
 def test_a_right_file_is_accepted() -> None:
