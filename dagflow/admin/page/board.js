@@ -7,6 +7,7 @@ import { Records } from "./series.js";
 import { Table, gauge, tag } from "./tables.js";
 
 const LINES = 4; // of a chart
+const VISIBLE = 0.02; // what is less than this share of the highest line would lie on the ground
 
 export class Board {
   #records = new Records();
@@ -15,7 +16,7 @@ export class Board {
   #charts = {
     throughput: new Chart("Records a second", format.rate),
     inFlight: new Chart("In flight", format.count),
-    latency: new Chart("Latency, p99", format.duration),
+    latency: new Chart("Latency of the slowest nodes, p99", format.duration),
   };
   #tables = {
     nodes: new Table("Nodes", [
@@ -143,7 +144,7 @@ export class Board {
         rate: this.#records.rate(`node ${name}`, now, row.done),
         p50: fresh ? fresh.p50_s : row.p50_s,
         p99: fresh ? fresh.p99_s : row.p99_s,
-        latency: this.#records.add(`p99 ${name}`, now, isSource ? null : fresh?.p99_s ?? 0),
+        latency: this.#records.add(`p99 ${name}`, now, isSource ? null : fresh?.p99_s ?? null),
       });
     }
     return rows;
@@ -182,8 +183,9 @@ export class Board {
     const named = (name, shown = name) => ({ name: shown, series: this.#records.of(name) });
     this.#charts.throughput.show([named("settled"), named("accepted")], now);
     this.#charts.inFlight.show([named("in flight", "records")], now);
-    const slowest = [...nodes.values()].filter((row) => row.slots && row.latency.most > 0);
-    slowest.sort((a, b) => b.latency.most - a.latency.most);
+    const timed = [...nodes.values()].filter((row) => row.slots && row.latency.most > 0);
+    timed.sort((a, b) => b.latency.most - a.latency.most);
+    const slowest = timed.filter((row) => row.latency.most >= VISIBLE * timed[0].latency.most);
     this.#charts.latency.show(slowest.slice(0, LINES).map((row) => ({ name: row.name, series: row.latency })), now);
     say(byId("span"), `seen by this page for ${format.age(now - this.#since)}`);
   }

@@ -2,9 +2,10 @@
 
 const counts = new Intl.NumberFormat("en-US");
 
-export const count = (number) => counts.format(Math.round(number));
+export const count = (number) => (number === null ? "–" : counts.format(Math.round(number)));
 
 export function rate(perSecond) {
+  if (perSecond === null) return "–";
   return `${perSecond >= 99.95 ? count(perSecond) : threeDigits(perSecond)}/s`;
 }
 

@@ -55,7 +55,7 @@ export class Graph {
     group.classList.toggle("full", share >= 0.9);
     group.classList.toggle("flows", rate > 0);
     // Width and pace grow with the logarithm: 1/s and 10,000/s are both to be seen.
-    const strength = Math.log10(1 + rate);
+    const strength = Math.log10(1 + (rate ?? 0));
     group.querySelector(".flow").setAttribute("stroke-width", (1.5 + 0.9 * strength).toFixed(2));
     group.querySelector(".flow").style.animationDuration = `${(2 / (1 + strength)).toFixed(2)}s`;
   }

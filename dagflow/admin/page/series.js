@@ -17,7 +17,7 @@ export class Series {
   }
 
   get last() {
-    return this.#points.at(-1)?.value ?? 0;
+    return this.#points.at(-1)?.value ?? null;
   }
 
   get most() {
@@ -30,7 +30,7 @@ export class Records {
   #counters = new Map();
   #series = new Map();
 
-  /** Give the rate of a counter, by its name; one that went backwards began anew. */
+  /** Give the rate of a counter, by its name; null at first. One that went backwards began anew. */
   rate(name, time, value) {
     const seen = this.#counters.get(name) ?? [];
     if (seen.length && value < seen.at(-1).value) seen.length = 0;
@@ -38,7 +38,7 @@ export class Records {
     while (seen.length > 2 && seen[1].time <= time - SMOOTH_S) seen.shift();
     this.#counters.set(name, seen);
     const passed = time - seen[0].time;
-    return passed > 0 ? (value - seen[0].value) / passed : 0;
+    return passed > 0 ? (value - seen[0].value) / passed : null;
   }
 
   add(name, time, value) {
