@@ -53,7 +53,9 @@ class Overview:
         from dagflow.telemetry.prometheus import render_prometheus
 
         engine = self._engine
-        text, content_type = render_prometheus(engine.families(), request.headers.get("Accept", ""), engine.plan.metric_labels)
+        text, content_type = render_prometheus(
+            engine.families(), request.headers.get("Accept", ""), engine.plan.metric_labels
+        )
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def _graph(self, request: web.Request) -> web.Response:
@@ -79,6 +81,9 @@ class Overview:
         for name, latest in self._recent.read(engine.clock()).items():
             rows = report["workers"] if name.startswith(_WORKER) else report["nodes"]
             rows[name.removeprefix(_WORKER)]["recent"] = latest
+        for name, channel in engine.wiring.channels.items():
+            if (since := channel.statistics().oldest_at) is not None:
+                report["edges"][name]["oldest_s"] = max(engine.clock() - since, 0.0)
         return {
             "state": self._readiness.state,
             **_readiness(self._readiness.reasons()),

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from dagflow.addresses import Address
 from dagflow.config.auth_tables import AuthTable
-from dagflow.config.metrics_tables import ExporterTable, MetricsTable
+from dagflow.config.metrics_tables import ExporterTable
 from dagflow.config.worker_tables import GuardKeys
 from dagflow.expressions import Expression
 from dagflow.options import Duration, FilePath, ListenAddress, Options, Secret, Size
@@ -207,7 +207,6 @@ SETTINGS: Final[dict[str, type[BaseModel]]] = {
 OPTIONAL_SETTINGS: Final[dict[str, type[BaseModel]]] = {
     "dead_letters": DeadLettersTable,
     "auth": AuthTable,
-    "metrics": MetricsTable,
     "tracing": TracingTable,
     "admin": AdminTable,
 }

@@ -97,6 +97,19 @@ async def settled(ask):
     return status if status["outcomes"]["delivered"] == 3 else None
 
 
+async def test_metrics_are_told_without_a_token(tmp_path):
+    """As text for Prometheus, or as OpenMetrics where that is asked for; with the labels of the file."""
+    one = flow(tmp_path, metric_labels={"site": "here"})
+    async with running(one.engine()) as ask:
+        await until(lambda: settled(ask))
+        status, headers, text = await ask("/metrics", token=False)
+        assert (status, headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+        assert 'dagflow_records_total{outcome="delivered",site="here"} 3.0' in text
+        _, headers, text = await ask("/metrics", token=False, headers={"Accept": "application/openmetrics-text"})
+        assert headers["Content-Type"].startswith("application/openmetrics-text")
+        assert text.endswith("# EOF\n")
+
+
 async def test_the_graph_as_json_and_as_a_picture(tmp_path):
     """The form is chosen by the header or by the query."""
     async with listening(flow(tmp_path).engine()) as ask:

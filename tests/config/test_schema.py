@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from dagflow.config.schema import build_schema, model_schema
 from dagflow.config.tables import TABLES
+from dagflow.exporters.statsd import Statsd
 
 SCHEMA = build_schema(
     {
@@ -119,3 +120,11 @@ def test_recursive_models_are_described() -> None:
     schema = model_schema(Tree, "x", definitions)
     assert schema["properties"]["children"]["items"] == {"$ref": "#/$defs/x.Tree"}
     Draft202012Validator({**schema, "$defs": definitions}).validate({"children": [{"children": []}]})
+
+
+def test_exporters_stand_in_metrics() -> None:
+    """Each has the engine's keys and its own; what nobody offers is refused."""
+    schema = Draft202012Validator(build_schema({"exporter": {"statsd": Statsd}})["properties"]["metrics"])
+    assert schema.is_valid({"labels": {"site": "a"}, "statsd": {"interval": "5s"}})
+    assert not schema.is_valid({"statsd": {"intervall": "5s"}})
+    assert not schema.is_valid({"graphite": {}})
