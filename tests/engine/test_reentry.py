@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from contextlib import asynccontextmanager, closing
 
 import pytest
@@ -231,3 +233,50 @@ async def test_a_store_that_cannot_be_read_is_told(tmp_path):
         await until(lambda: again.is_over)
         assert again.outcomes == {"delivered": 2}
         assert again.error is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("drain_timeout_s", [30.0, 0.01])
+async def test_nothing_is_lost_or_doubled_whenever_the_run_ends(tmp_path, seed, drain_timeout_s):
+    """Records fail at random and are replayed until the run is stopped: each came through once, or has one letter."""
+    dice, count = random.Random(seed), 60
+    accepted, delivered = set(), Counter()
+
+    async def work(record):
+        accepted.add(record["n"])
+        for _ in range(dice.randrange(8)):
+            await asyncio.sleep(0)
+        if dice.random() < 0.4:
+            raise RecordError("broken")
+        return record
+
+    async def write(record):
+        delivered[record["n"]] += 1
+
+    path = tmp_path / "letters.db"
+    plugins = {"in": Live(records(count)), "a": FunctionStage(work), "b": FunctionStage(work), "out": ListSink(write)}
+    settings = {"a": {"concurrency": 3}, "b": {"concurrency": 2}}
+    plan = {"dead_letters": DeadLettersPlan(path), "admin": admin_at(tmp_path), "drain_timeout_s": drain_timeout_s}
+    edges = [edge_of("in -> a", capacity=2), edge_of("a -> b", capacity=2), "b -> out"]
+    flow = Flow(plugins, edges, settings, max_in_flight=12, **plan)
+    engine = flow.engine()
+
+    def letters(ids=None):
+        with closing(open_database(path, LETTERS, create=False)) as store:
+            return list(find_letters(store, Selection(ids=tuple(ids or ())), payloads=True))
+
+    run = asyncio.ensure_future(engine.run())
+    await engine.started.wait()
+    for _ in range(dice.randrange(2, 8)):
+        entries, _ = choose_entries(flow.plan, letters(), from_start=dice.random() < 0.3)
+        replay = engine.replay(entries, letters)
+        await until(lambda replay=replay: replay.is_over)
+    replay = engine.replay(choose_entries(flow.plan, letters(), from_start=False)[0], letters)
+    await until(lambda: replay.is_over or replay.handed_in >= dice.randrange(1, 9))
+    engine.stop("test")
+    report = await run
+    check_balance(report)
+    kept = Counter(int(letter.record) for letter in letters())
+    assert report["dead_letters"]["in_store"] == kept.total()
+    assert not [n for n, times in (delivered + kept).items() if times != 1]
+    assert accepted <= (delivered | kept).keys()
