@@ -185,9 +185,8 @@ class Wirer:
         ways = ways_in(self._plan.edges_to, wiring.channels, wiring.places, wiring.sources)
         plan = NodePlan(REPLAY, "source", "replay", Reentry, NoOptions(), ports=frozenset(map(repr, ways)))
         postbox = Postbox(letters, NOWHERE, REPLAY, REPLAY)
-        return SourceRunner(
-            plan, Reentry(letters), ways, NOWHERE, postbox, wiring.book, wiring.faults, self._cancel, self._log
-        )
+        given = (wiring.book, wiring.faults, self._cancel, self._log, wiring.tracer)
+        return SourceRunner(plan, Reentry(letters), ways, NOWHERE, postbox, *given)
 
     def _build_runner(
         self, node: NodePlan, plugin: Any, outlets: Mapping[str | None, Outlet], place: Place

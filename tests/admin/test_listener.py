@@ -3,12 +3,14 @@
 import asyncio
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
 from listening import admin_at, listening, running, until
 from rigs import Flow, FunctionStage, ListSink, ListSource, records
 
+from dagflow.addresses import Address
 from dagflow.admin import listener as listener_module
 from dagflow.admin.beacon import read_beacon
 from dagflow.admin.letters import DeadLetters
@@ -17,6 +19,7 @@ from dagflow.admin.readiness import Readiness
 from dagflow.admin.tapping import Tapping
 from dagflow.engine.supervise import run_supervised
 from dagflow.errors import AdminError
+from dagflow.graph.plan import AdminPlan
 from dagflow.plugin import Source
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +69,7 @@ async def test_probes_tell_whether_it_starts_runs_or_drains(tmp_path):
         run = asyncio.ensure_future(engine.run())
         starting = {"ready": False, "reasons": [{"what": "pipeline", "reason": "starting"}]}
         assert await ready() == starting
+        assert (await ask.get("/status"))["state"] == "starting"
         opening.set()
         await engine.started.wait()
         assert await ready() == {"ready": True, "reasons": []}
@@ -188,6 +192,25 @@ async def test_a_replay_by_command_runs_beside_it(tmp_path):
         source = ListSource(records(3))
         other = Flow({"in": source, "out": ListSink()}, ["in -> out"], admin=admin_at(tmp_path, port_of(ask)))
         assert (await run_supervised(other.plan))["outcomes"]["delivered"] == 3
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1", "127.0.0.9"])
+async def test_every_address_of_this_machine_will_do(tmp_path, host):
+    """Names and IPv6 as well; what stands in the token file can be asked."""
+    one = Flow({"in": Waiting(), "out": ListSink()}, ["in -> out"], admin=AdminPlan(Address(host, 0), tmp_path / "t"))
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    async with listening(one.engine()) as ask:
+        assert (await ask("/livez"))[0] == 200
+
+
+def has_ipv6():
+    """Whether there is a loopback of that kind."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def port_of(ask):
