@@ -15,7 +15,7 @@ export function tell(title, ...content) {
 
 function opened(title, content, ...buttons) {
   const dialog = byId("dialog");
-  const form = h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), ...content, h("div", { class: "row" }, ...buttons));
+  const form = h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), ...content.filter(Boolean), h("div", { class: "row" }, ...buttons));
   dialog.replaceChildren(form);
   dialog.returnValue = "no";
   dialog.showModal();

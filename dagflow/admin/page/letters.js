@@ -15,6 +15,7 @@ export class Letters {
   #next = null;
   #total = 0;
   #inStore = null;
+  #answers = false; // whether a sink answers callers
   #ended = null; // the number of the last replay that is over
   #fields = {
     node: h("select", { id: "letters-node" }),
@@ -55,6 +56,7 @@ export class Letters {
   begin(plan) {
     const nodes = plan.nodes.map(({ name }) => h("option", { value: name }, name));
     this.#fields.node.replaceChildren(h("option", { value: "" }, "any node"), ...nodes);
+    this.#answers = plan.nodes.some(({ kind, type }) => kind === "sink" && type === "reply");
     this.#inStore = null;
   }
 
@@ -189,7 +191,7 @@ export class Letters {
       "strong",
       h("p", {}, "Their records go into the running pipeline again, where they failed. A letter is removed once its record has come through."),
       h("p", {}, h("label", { for: "from-start" }, fromStart, " from the start: as their source handed them in")),
-      h("p", {}, h("label", { for: "discard-answers" }, discard, " callers who waited for an answer are gone: do without it")),
+      this.#answers ? h("p", {}, h("label", { for: "discard-answers" }, discard, " callers who waited for an answer are gone: do without it")) : null,
     );
     if (sure) await this.#change("/dead-letters/replay", { ...this.#selection(), from_start: fromStart.checked, discard_answers: discard.checked }, ({ replay, refused }) => {
       const left = refused.map(({ reason, count }) => `${format.plural(count, "letter")} left: ${reason}`);
