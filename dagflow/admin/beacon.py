@@ -77,31 +77,45 @@ def read_beacon(path: Path) -> Beacon | None:
 
 
 def beacon_path(admin: AdminPlan, pipeline: Path | None) -> Path:
-    """Give the place of the token file of a pipeline; the folder is made if it is nobody's choice.
+    """Give the place where a pipeline writes its token file; the folder is made if it is nobody's choice.
 
     Raises:
         AdminError: the folder is not the user's own.
     """
     if admin.token_file is not None:
         return admin.token_file
-    place = str(pipeline.resolve()) if pipeline is not None else ""
-    stem = pipeline.stem if pipeline is not None else "pipeline"
-    return _folder() / f"{stem}-{blake2b(os.fsencode(place), digest_size=6).hexdigest()}.json"
-
-
-def _folder() -> Path:
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir():
-        folder = Path(runtime, "dagflow")
-    else:
-        folder = Path(tempfile.gettempdir(), f"dagflow-{os.getuid()}")
+    folder = _folders()[0]
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        found = folder.lstat()
+        own = _is_own(folder)
     except OSError as error:
         raise AdminError(f"`{folder}` can't be made for the token: {error.strerror}; {_REMEDY}") from error
-    # Anybody may make a folder of this name in the folder for temporary files.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not own:
         raise AdminError(f"`{folder}` is not yours alone, so the token can't be kept there; {_REMEDY}")
-    return folder
+    return folder / _name(pipeline)
+
+
+def possible_paths(admin: AdminPlan, pipeline: Path | None) -> list[Path]:
+    """Give the places where the token file of a pipeline may be: a service may lack the runtime folder of its user."""
+    if admin.token_file is not None:
+        return [admin.token_file]
+    return [folder / _name(pipeline) for folder in _folders() if folder.exists() and _is_own(folder)]
+
+
+def _name(pipeline: Path | None) -> str:
+    place = str(pipeline.resolve()) if pipeline is not None else ""
+    stem = pipeline.stem if pipeline is not None else "pipeline"
+    return f"{stem}-{blake2b(os.fsencode(place), digest_size=6).hexdigest()}.json"
+
+
+def _folders() -> list[Path]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    temporary = Path(tempfile.gettempdir(), f"dagflow-{os.getuid()}")
+    return [Path(runtime, "dagflow"), temporary] if runtime and Path(runtime).is_dir() else [temporary]
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether nobody else can read or write there: anybody may make a folder of this name among temporary files."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagflow.addresses import is_loopback_name
-from dagflow.admin.beacon import Beacon, beacon_path, read_beacon
+from dagflow.admin.beacon import Beacon, possible_paths, read_beacon
 from dagflow.config.document import read_document, read_text
 from dagflow.config.refusals import Subject
 from dagflow.config.tables import AdminTable
@@ -34,10 +34,11 @@ def find_by_file(path: Path, overrides: Sequence[str] = ()) -> Beacon:
     table, found = validate(AdminTable, document.table("admin"), Subject(("admin",), "`[admin]`"), document)
     if table is None:
         raise AdminError(f"`[admin]` of `{path}`: {found[0].message}")
-    place = beacon_path(AdminPlan(table.listen, table.token_file), path)
-    beacon = read_beacon(place)
+    places = possible_paths(AdminPlan(table.listen, table.token_file), path)
+    beacon = next(filter(None, map(read_beacon, places)), None)
     if beacon is None:
-        raise AdminError(f"`{path}` does not run: there is no token file `{place}`; start it with `dagflow run`")
+        where = f": there is no token file `{places[0]}`" if places else ", or another user runs it"
+        raise AdminError(f"`{path}` does not run{where}; start it with `dagflow run`")
     return beacon
 
 

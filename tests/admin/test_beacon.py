@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 from dagflow.addresses import Address
-from dagflow.admin.beacon import Beacon, beacon_path, read_beacon
+from dagflow.admin.beacon import Beacon, beacon_path, possible_paths, read_beacon
 from dagflow.errors import AdminError
 from dagflow.graph.plan import AdminPlan
 
@@ -59,6 +59,22 @@ def test_without_a_runtime_folder_it_is_a_temporary_one(tmp_path, monkeypatch):
     folder.symlink_to(tmp_path)
     with pytest.raises(AdminError, match="not yours alone"):
         beacon_path(ADMIN, tmp_path / "p.toml")
+
+
+def test_it_is_found_where_a_service_without_a_runtime_folder_wrote_it(tmp_path, monkeypatch):
+    """Both folders are looked into, and only those that are the user's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    pipeline = tmp_path / "p.toml"
+    written = beacon_path(ADMIN, pipeline)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    assert possible_paths(ADMIN, pipeline) == [written]
+    beacon_path(ADMIN, pipeline)
+    assert [path.parent for path in possible_paths(ADMIN, pipeline)] == [tmp_path / "run" / "dagflow", written.parent]
+    written.parent.chmod(0o777)
+    assert [path.parent for path in possible_paths(ADMIN, pipeline)] == [tmp_path / "run" / "dagflow"]
+    assert possible_paths(AdminPlan(ADMIN.listen, tmp_path / "t"), pipeline) == [tmp_path / "t"]
 
 
 def test_only_its_own_is_removed(tmp_path):
