@@ -150,6 +150,12 @@ class Visit:
         """The text of an element."""
         return self.page.text_content(selector)
 
+    @property
+    def is_dark(self):
+        """Whether the ground of the page is."""
+        ground = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", ground))) < 200
+
     def picture(self, name):
         """Keep a picture, if somebody wants to look."""
         folder = os.environ.get("DAGFLOW_SCREENSHOTS")
@@ -197,8 +203,7 @@ def test_it_shows_what_the_pipeline_does(visit, scheme):
     assert re.search(r"now [\d.]+/s", one.page.get_attribute("#charts svg", "aria-label"))
     assert "4" in one.page.locator(".figure", has_text="Dead letters").inner_text()
     assert one.page.title().startswith("shop")
-    ground = one.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", ground))) < 200) is (scheme == "dark")
+    assert one.is_dark is (scheme == "dark")
     one.picture(scheme)
 
 
@@ -339,4 +344,4 @@ def test_the_theme_is_switched_and_kept(visit):
         assert one.text("#theme") == words
     one.page.reload()
     one.wait(READY)
-    assert one.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert one.is_dark
