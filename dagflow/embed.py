@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import to_thread
 
+from dagflow.admin.listener import serving
 from dagflow.compile import compile_file
 from dagflow.completion import Completion
 from dagflow.engine.caller import CallerSource
@@ -117,6 +118,7 @@ async def open(path: str | Path, *, overrides: Sequence[str] = ()) -> AsyncItera
     Raises:
         ConfigError: the file is invalid.
         OpenFailed: a plugin could not be opened.
+        AdminError: the file has an `[admin]` listener that can't listen.
     """
     plan = await to_thread.run_sync(lambda: compile_file(path, overrides))
     async with open_plan(plan) as pipeline:
@@ -128,13 +130,20 @@ async def open_plan(plan: Plan) -> AsyncIterator[Pipeline]:
     """Like `open`, for a plan that is compiled already."""
     sources = {node.name: CallerSource() for node in plan.of_kind("source")}
     engine = Engine(plan, substitutes=sources)
+    async with serving(engine), _running(engine):
+        yield Pipeline(engine, sources)
+
+
+@asynccontextmanager
+async def _running(engine: Engine) -> AsyncIterator[None]:
+    """Run an engine beside the block, and drain it at its end."""
     run = asyncio.ensure_future(engine.run())
     started = asyncio.ensure_future(engine.started.wait())
     try:
         await asyncio.wait([run, started], return_when=asyncio.FIRST_COMPLETED)
         if run.done():
             run.result()
-        yield Pipeline(engine, sources)
+        yield
         engine.stop("closed by the program")
     finally:
         started.cancel()
@@ -164,8 +173,9 @@ def run(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: the file is invalid.
         OpenFailed: a plugin could not be opened.
+        AdminError: the file has an `[admin]` listener that can't listen.
     """
-    return run_blocking(compile_file(path, overrides))
+    return run_blocking(compile_file(path, overrides), company=serving)
 
 
 def _as_record(record: Record | Mapping[str, Any]) -> Record:

@@ -24,6 +24,7 @@
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
+    ├── AdminError             the admin listener could not be started or reached
     ├── PipelineClosed         `submit` came after the pipeline began to drain
     └── NotDelivered           a streamed record ended otherwise than delivered
 
@@ -119,6 +120,12 @@ class StoreError(DagflowError):
 
     def __init__(self, path: object, reason: str, remedy: str = "see to it that it can be, or change `path`") -> None:
         super().__init__(f"`{path}` cannot be used: {reason}; {remedy}")
+
+
+class AdminError(DagflowError):
+    """The admin listener could not be started, or not be reached; the message says the remedy."""
+
+    code = "admin"
 
 
 class PipelineClosed(DagflowError):

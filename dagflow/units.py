@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import datetime
 from typing import Final
 
 _DURATIONS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -44,6 +45,23 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError('expected a duration with a unit, such as "250ms", "30s" or "5min"')
     return float(match[1]) * _DURATIONS[match[2]]
+
+
+def parse_moment(text: str, now_s: float) -> float:
+    """Read a time as seconds since the epoch: an ISO time, of this place if it does not say, or an age.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return now_s - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        expected = "expected a time such as `2026-05-01T12:00`, or an age such as `2h`"
+        raise ValueError(f"`{text}` is no time; {expected}") from None
 
 
 def render_duration(seconds: float) -> str:

@@ -34,6 +34,7 @@ ENGINE_TABLES = {
     "Every worker": tables.WorkerTable,
     "`[dead_letters]`": tables.DeadLettersTable,
     "`[logging]`": tables.LoggingTable,
+    "`[admin]`": tables.AdminTable,
 }
 
 

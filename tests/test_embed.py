@@ -435,3 +435,21 @@ def test_run_works_in_any_thread(chat):
     thread.start()
     thread.join(30)
     assert reports[0]["outcomes"]["delivered"] == 5
+
+
+def test_a_pipeline_that_is_embedded_has_its_admin_listener(tmp_path):
+    """The table `[admin]` of the file holds there, too."""
+    token = tmp_path / "token.json"
+    file = tmp_path / "p.toml"
+    file.write_text(
+        '[pipeline]\nedges = [{ from = "in", to = "out" }]\n[sources.in]\ntype = "generate"\n[sinks.out]\n'
+        'type = "null"\n[admin]\nlisten = "127.0.0.1:0"\ntoken_file = "token.json"\n'
+    )
+
+    async def main():
+        async with dagflow.open(file) as pipeline:
+            assert token.exists()
+            await pipeline.submit({"input": "x"})
+
+    asyncio.run(main())
+    assert not token.exists()

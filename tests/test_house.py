@@ -37,6 +37,7 @@ FLOORS = [
     ["telemetry", "channel", "store", "inference", "remote", "access"],
     ["sources", "stages", "workers", "sinks", "transports", "exporters"],
     ["engine"],
+    ["admin"],
     ["embed", "testing"],
     ["cli", "__main__"],
 ]

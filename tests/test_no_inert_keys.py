@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 
+import aiohttp
 import pytest
 from rigs import SILENT
 
+from dagflow.admin.beacon import beacon_path, read_beacon
+from dagflow.admin.listener import serving
 from dagflow.compile import compile_text
 from dagflow.config import tables
 from dagflow.config.shape import fields_of
@@ -383,6 +386,37 @@ def test_logging_format(capsys):
     assert not logged('format = "console"', capsys)[0].startswith("{")
 
 
+def served(settings):
+    """The address at which a file's admin listener answers, while that lasts."""
+
+    async def main():
+        plan = compile_text(text(top=f"[admin]\n{settings}"))
+        async with serving(Engine(plan, log=SILENT)):
+            beacon = read_beacon(beacon_path(plan.admin, None))
+            async with aiohttp.ClientSession() as session, session.get(f"{beacon.address}/livez") as answer:
+                assert answer.status == 200
+        return beacon.address
+
+    return asyncio.run(main())
+
+
+def test_admin_listen(tmp_path):
+    """It answers there."""
+    settings = f'token_file = "{tmp_path}/token"\nlisten = "{{}}:0"'
+    assert served(settings.format("127.0.0.1")).startswith("http://127.0.0.1:")
+    assert served(settings.format("127.0.0.2")).startswith("http://127.0.0.2:")
+
+
+def test_admin_token_file(tmp_path, monkeypatch):
+    """The address is written there, and not where it is by default."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    served('listen = "127.0.0.1:0"')
+    assert (tmp_path / "dagflow").exists()
+    (tmp_path / "dagflow").rmdir()
+    served(f'listen = "127.0.0.1:0"\ntoken_file = "{tmp_path}/token"')
+    assert not (tmp_path / "dagflow").exists()
+
+
 TABLES = {
     "pipeline": tables.PipelineTable,
     "edge": tables.EdgeTable,
@@ -391,6 +425,7 @@ TABLES = {
     "defaults": tables.DefaultsTable,
     "dead_letters": tables.DeadLettersTable,
     "logging": tables.LoggingTable,
+    "admin": tables.AdminTable,
 }
 
 

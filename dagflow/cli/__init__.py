@@ -19,6 +19,8 @@ from dagflow.cli.run import run
 from dagflow.cli.schema import schema
 from dagflow.cli.show import show
 from dagflow.cli.streams import prepare_streams
+from dagflow.cli.tap import tap
+from dagflow.cli.top import top
 from dagflow.cli.validate import validate
 from dagflow.cli.worker import worker
 from dagflow.version import __version__
@@ -54,7 +56,7 @@ def _options(
     pass
 
 
-for command in (run, validate, graph, show, schema, init):
+for command in (run, validate, graph, show, schema, init, top, tap):
     app.command()(command)
 app.add_typer(plugins, name="plugins")
 app.add_typer(dlq, name="dlq")

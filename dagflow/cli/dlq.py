@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing, contextmanager
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from time import time
@@ -17,7 +16,6 @@ from dagflow.cli.run import EXIT_FAILED, AllowFailuresOption, QuietOption, Repor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from sqlite3 import Connection
 
     from dagflow.graph.plan import Plan
     from dagflow.record import Record
@@ -71,11 +69,12 @@ def list_letters(
 ) -> None:
     """List dead letters, oldest first."""
     from dagflow.cli.letters import print_letters
+    from dagflow.store.shelf import find_on
 
     selection = _selection(node, code, since, before, ids, records, limit)
     plan = _with_letters(load_plan(file, overrides or []))
     with _told():
-        print_letters(_found(plan, selection, payloads=False), as_json=format == LetterFormat.JSON)
+        print_letters(find_on(plan.dead_letters.path, selection, payloads=False), as_json=format == LetterFormat.JSON)
 
 
 @dlq.command("show")
@@ -93,11 +92,14 @@ def show_letters(
 ) -> None:
     """Show dead letters with their errors and fields."""
     from dagflow.cli.letters import print_whole_letters
+    from dagflow.store.shelf import find_on
 
     selection = _selection(node, code, since, before, ids, records, limit)
     plan = _with_letters(load_plan(file, overrides or []))
     with _told():
-        print_whole_letters(_found(plan, selection, payloads=True), as_json=format == LetterFormat.JSON)
+        print_whole_letters(
+            find_on(plan.dead_letters.path, selection, payloads=True), as_json=format == LetterFormat.JSON
+        )
 
 
 @dlq.command("purge")
@@ -115,13 +117,14 @@ def purge_letters(
 ) -> None:
     """Remove dead letters for good, and say how many."""
     from dagflow.store.letters import purge_letters
+    from dagflow.store.shelf import open_shelf
     from dagflow.store.writer import commit_alone
 
     selection = _selection(node, code, since, before, ids, records, limit)
     if selection.is_everything and not everything:
         raise typer.BadParameter("say which letters by a filter, or `--all`", param_hint="--all")
     plan = _with_letters(load_plan(file, overrides or []))
-    with _told(), _store(plan) as connection:
+    with _told(), open_shelf(plan.dead_letters.path) as connection:
         count = 0 if connection is None else commit_alone(connection, lambda store: purge_letters(store, selection))
         print(f"purged {_counted(count)}")
 
@@ -153,19 +156,21 @@ def replay_letters(
     A letter is removed once its record is delivered or filtered. Sinks add to what they wrote.
     """
     from dagflow.engine.replay import build_replay, choose_entries
+    from dagflow.store.shelf import choose_letters, read_page
 
     selection = _selection(node, code, since, before, ids, records, limit)
     plan = _with_letters(load_plan_to_run(file, overrides, report_path))
+    path = plan.dead_letters.path
     with _told():
         _check_answers(plan, out)
-        entries, refused = choose_entries(plan, _chosen(plan, selection, from_start), from_start)
+        entries, refused = choose_entries(plan, choose_letters(path, selection, from_start), from_start)
         for reason, letters in refused.items():
             print(f"not replayed: {_named(letters)}: {reason}", file=sys.stderr)
         if not entries:
             print("nothing to replay", file=sys.stderr)
             raise typer.Exit(EXIT_FAILED if refused else 0)
         with _answers(out) as answer:
-            replayed, build = build_replay(plan, entries, lambda page: _page(plan, page), answer)
+            replayed, build = build_replay(plan, entries, lambda page: read_page(path, page), answer)
             execute(replayed, report_path, allow_failures, quiet, build, left=sum(map(len, refused.values())))
 
 
@@ -192,20 +197,12 @@ def _selection(
 
 
 def _moment(text: str | None, option: str) -> float | None:
-    """Read a time as seconds since the epoch: an ISO time, of this place if it does not say, or an age."""
-    from dagflow.units import parse_duration
+    from dagflow.units import parse_moment
 
-    if text is None:
-        return None
     try:
-        return time() - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        expected = "expected a time such as `2026-05-01T12:00`, or an age such as `2h`"
-        raise typer.BadParameter(f"`{text}` is no time; {expected}", param_hint=option) from None
+        return None if text is None else parse_moment(text, time())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _with_letters(plan: Plan) -> Plan:
@@ -224,45 +221,6 @@ def _told() -> Iterator[None]:
     except DagflowError as error:
         print(f"error[{error.code}]: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED) from None
-
-
-@contextmanager
-def _store(plan: Plan) -> Iterator[Connection | None]:
-    """Open the store of a plan; None if there is none yet."""
-    from dagflow.store.database import naming, open_database
-    from dagflow.store.letters import LETTERS
-
-    path = plan.dead_letters.path
-    if not path.exists():
-        yield None
-        return
-    with naming(path), closing(open_database(path, LETTERS, create=False)) as connection:
-        yield connection
-
-
-def _found(plan: Plan, selection: Selection, *, payloads: bool) -> Iterator[Letter]:
-    from dagflow.store.letters import find_letters
-
-    with _store(plan) as connection:
-        if connection is not None:
-            yield from find_letters(connection, selection, payloads=payloads)
-
-
-def _page(plan: Plan, ids: Sequence[int]) -> list[Letter]:
-    from dagflow.store.letter import Selection
-
-    return list(_found(plan, Selection(ids=tuple(ids)), payloads=True))
-
-
-def _chosen(plan: Plan, selection: Selection, from_start: bool) -> list[Letter]:
-    """Give the selected letters; from the start, with all others of the same records."""
-    from dagflow.store.letter import Selection
-
-    letters = list(_found(plan, selection, payloads=False))
-    if not from_start:
-        return letters
-    keys = {letter.acceptance for letter in letters}
-    return [letter for letter in _found(plan, Selection(), payloads=False) if letter.acceptance in keys]
 
 
 def _check_answers(plan: Plan, out: Path | None) -> None:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagflow.cli.streams import print_document
 from dagflow.cli.tables import Column, Table, print_blocks
 from dagflow.completion import Completion
 from dagflow.store.payload import unpack
+from dagflow.store.views import describe_head, describe_letter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dagflow.store.letter import Letter
 
-_HEAD = ("record", "node", "place", "source", "outcome", "code", "message", "chain", "attempts", "replays")
-
 
 def print_letters(letters: Iterable[Letter], *, as_json: bool) -> None:
     """Print a line for each letter, or one JSON array."""
     if as_json:
-        _print_json([_head(letter) for letter in letters])
+        _print_json([describe_head(letter) for letter in letters])
         return
     rows = [_row(letter) for letter in letters]
     titles = [Column("id", is_number=True), *map(Column, ("time", "record", "outcome", "at", "error", "which said"))]
@@ -35,7 +34,7 @@ def print_letters(letters: Iterable[Letter], *, as_json: bool) -> None:
 def print_whole_letters(letters: Iterable[Letter], *, as_json: bool) -> None:
     """Print each letter with its error and its fields, or one JSON array."""
     if as_json:
-        _print_json([_whole(letter) for letter in letters])
+        _print_json([describe_letter(letter) for letter in letters])
         return
     blocks = [block for letter in letters for block in _paragraphs(letter)]
     print_blocks(blocks or ["no dead letters"], sys.stdout)
@@ -54,22 +53,6 @@ def _row(letter: Letter) -> list[str]:
         message,
         str(letter.replays),
     ]
-
-
-def _head(letter: Letter) -> dict[str, Any]:
-    time = datetime.fromtimestamp(letter.time, UTC).isoformat()
-    return {"id": letter.id, "time": time, **{name: getattr(letter, name) for name in _HEAD}}
-
-
-def _whole(letter: Letter) -> dict[str, Any]:
-    about = unpack(letter.about)
-    return {
-        **_head(letter),
-        **{name: about[name] for name in ("session", "priority", "meta")},
-        "fields": unpack(letter.fields),
-        "accepted": unpack(letter.accepted),
-        "as_text": letter.as_text,
-    }
 
 
 def _paragraphs(letter: Letter) -> list[str]:

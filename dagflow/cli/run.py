@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dagflow.engine.engine import Engine
+    from dagflow.engine.supervise import Company
     from dagflow.graph.plan import Plan
 
 EXIT_FAILED = 1
@@ -41,8 +42,10 @@ def run(
     quiet: QuietOption = False,
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
+    from dagflow.admin.listener import serving
+
     plan = load_plan_to_run(file, overrides, report_path)
-    execute(plan, report_path, allow_failures, quiet)
+    execute(plan, report_path, allow_failures, quiet, company=serving)
 
 
 def load_plan_to_run(file: Path, overrides: list[str] | None, report_path: Path | None) -> Plan:
@@ -66,18 +69,20 @@ def execute(
     quiet: bool,
     build: Callable[[Plan], Engine] | None = None,
     left: int = 0,
+    company: Company | None = None,
 ) -> NoReturn:
     """Run a plan, tell how it went, and exit with its code.
 
     Args:
         build: makes the engine, if it is not the usual one.
         left: how many records are left that are not even tried.
+        company: what the engine has around it, as for `run_blocking`.
     """
     from dagflow.cli.report import render_report, write_report
     from dagflow.errors import DagflowError
 
     try:
-        report = _run(plan, quiet, build)
+        report = _run(plan, quiet, build, company)
         if left and not report["exit_code"]:
             report["exit_code"] = EXIT_UNFINISHED
         if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
@@ -93,12 +98,12 @@ def execute(
     _leave(report["exit_code"])
 
 
-def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None) -> dict[str, Any]:
+def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None, company: Company | None) -> dict[str, Any]:
     import gc
 
     from dagflow.cli.display import Progress, is_interactive
     from dagflow.engine.engine import Engine
-    from dagflow.engine.supervise import run_blocking
+    from dagflow.engine.supervise import alone, run_blocking
     from dagflow.redaction import Redactor
     from dagflow.telemetry.logging import configure_logging
 
@@ -112,7 +117,7 @@ def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None) -> dic
         interactive = is_interactive(plan, sys.stdout, sys.stderr)
         await Progress(engine.report, sys.stderr, engine.clock, interactive).run()
 
-    return run_blocking(plan, None if quiet else watch, build or Engine)
+    return run_blocking(plan, None if quiet else watch, build or Engine, company or alone)
 
 
 @contextmanager

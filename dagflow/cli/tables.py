@@ -41,6 +41,14 @@ def print_blocks(blocks: Sequence[Block], stream: TextIO) -> None:
     stream.write("\n\n".join(texts) + "\n")
 
 
+def as_rich(block: Block) -> RenderableType:
+    """Give a block as rich draws it; control characters are replaced."""
+    from rich.text import Text
+
+    printable = _printable(block)
+    return Text(printable) if isinstance(printable, str) else _rich_table(printable)
+
+
 def _printable(block: Block) -> Block:
     # Ids and messages come from the input: an escape sequence in them is not for the reader's terminal.
     if isinstance(block, Table):

@@ -52,6 +52,7 @@ CODES: Final[dict[str, Code]] = {
     "ageing-without-priority": _error("An edge that does not go by priority has an `ageing`."),
     "join-key-without-join": _error("A node that does not join all branches has a key that only such a join has."),
     "dead-letter-without-store": _error("An edge keeps what it sheds, but the file has no `[dead_letters]`."),
+    "admin-beyond-machine": _error("The admin listener is to listen at an address that other machines may reach."),
     # Plugins
     "unknown-type": _error("No installed package offers a plugin of this kind and type."),
     "ambiguous-type": _error("Two installed packages offer a plugin of this kind and type."),

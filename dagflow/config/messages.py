@@ -98,6 +98,12 @@ def _length(words: str, name: str, noun: str) -> _Worded:
     return worded
 
 
+def _not_loopback(context: Mapping[str, Any], value: Value) -> Message:
+    text = f"`{value.name}` is {value.found}, which other machines may reach; expected an address of this one"
+    hint = "write `127.0.0.1:PORT`, and let others in through a tunnel (`ssh -L`) or a reverse proxy on this machine"
+    return Message("admin-beyond-machine", text, hint)
+
+
 def _unparsable(code: str) -> _Worded:
     def worded(context: Mapping[str, Any], value: Value) -> Message:
         text = f"the {context['what']} in `{value.name}` does not parse"
@@ -134,6 +140,7 @@ _WORDED: Final[dict[str, _Worded]] = {
     "bad_duration": _wrong_unit("s"),
     "bad_size": _wrong_unit("MiB"),
     "bad_rate": _wrong_unit("/s"),
+    "not_loopback": _not_loopback,
     "bad_expression": _unparsable("bad-expression"),
     "bad_template": _unparsable("bad-template"),
     "literal_error": _not_among,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import GenerateJsonSchema
 
 from dagflow.config.effective import dump
+from dagflow.config.metrics_tables import ExporterTable, MetricsTable
 from dagflow.config.references import PATTERN
-from dagflow.config.tables import NAME_PATTERN, NAMED_TABLES, DefaultsTable, LoggingTable, PipelineTable
+from dagflow.config.tables import NAME_PATTERN, NAMED_TABLES, OPTIONAL_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,8 +31,9 @@ def build_schema(plugins: Mapping[str, Mapping[str, type[Any]]]) -> dict[str, An
         plugins: for each kind, the class of every name that `type` may have.
     """
     definitions: dict[str, Any] = {}
-    settings = {"pipeline": PipelineTable, "defaults": DefaultsTable, "logging": LoggingTable}
+    settings = SETTINGS | OPTIONAL_SETTINGS
     properties = {name: model_schema(model, name, definitions) for name, model in settings.items()}
+    properties["metrics"] = _metrics(plugins.get("exporter", {}), definitions)
     for kind in NAMED_TABLES:
         properties[f"{kind}s"] = {
             "type": "object",
@@ -72,6 +74,16 @@ class _Generator(GenerateJsonSchema):
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
         return {}
+
+
+def _metrics(exporters: Mapping[str, type[Any]], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Describe `[metrics]`: its own keys, and a table for each exporter."""
+    engine = model_schema(ExporterTable, "exporter", definitions)
+    schema = model_schema(MetricsTable, "metrics", definitions)
+    for name, cls in exporters.items():
+        options = model_schema(cls.Options, f"exporter.{name}", definitions)
+        schema["properties"][name] = options | {"properties": engine["properties"] | options.get("properties", {})}
+    return schema
 
 
 def _tables(kind: str, classes: Mapping[str, type[Any]], definitions: dict[str, Any]) -> list[dict[str, Any]]:

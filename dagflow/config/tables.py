@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 
+from dagflow.addresses import Address
+from dagflow.config.auth_tables import AuthTable
 from dagflow.config.metrics_tables import ExporterTable
 from dagflow.config.worker_tables import GuardKeys
 from dagflow.expressions import Expression
-from dagflow.options import Duration, FilePath, Options, Secret, Size
+from dagflow.options import Duration, FilePath, ListenAddress, Options, Secret, Size
 
 NAME_PATTERN: Final = r"[a-z][a-z0-9_-]*"
 
@@ -160,6 +163,25 @@ class TracingTable(Options):
     timeout: _Wait = Field(10.0, description="how long one export may take")
 
 
+def _of_this_machine(address: Address) -> Address:
+    if not address.is_loopback:
+        raise PydanticCustomError("not_loopback", "expected an address of this machine alone")
+    return address
+
+
+class AdminTable(Options):
+    """`[admin]`; without it, nothing listens."""
+
+    listen: Annotated[ListenAddress, AfterValidator(_of_this_machine)] = Field(
+        Address("127.0.0.1", 9178), description="where the admin listener listens; only this machine can reach it"
+    )
+    token_file: FilePath | None = Field(
+        None,
+        description="where its address and token are written at the start; "
+        "by default a file in the user's runtime folder that is named after the pipeline file",
+    )
+
+
 TABLES: Final = (
     "pipeline",
     "defaults",
@@ -172,7 +194,23 @@ TABLES: Final = (
     "logging",
     "metrics",
     "tracing",
+    "admin",
 )
+
+SETTINGS: Final[dict[str, type[BaseModel]]] = {
+    "pipeline": PipelineTable,
+    "defaults": DefaultsTable,
+    "logging": LoggingTable,
+}
+"""Tables about the pipeline as a whole that a file has even if it does not say so."""
+
+OPTIONAL_SETTINGS: Final[dict[str, type[BaseModel]]] = {
+    "dead_letters": DeadLettersTable,
+    "auth": AuthTable,
+    "tracing": TracingTable,
+    "admin": AdminTable,
+}
+"""Those that mean something by being there."""
 
 NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
     "source": SourceTable,
@@ -201,6 +239,7 @@ def belongs_to(key: str) -> str | None:
         ("a source or stage", _Forwarding),
         ("a worker", WorkerTable),
         ("`[logging]`", LoggingTable),
+        ("`[admin]`", AdminTable),
     ]
     for home, model in homes:
         if key in {field.alias or name for name, field in model.model_fields.items()}:

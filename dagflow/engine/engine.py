@@ -20,17 +20,20 @@ from dagflow.engine.readings import read_families
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
 from dagflow.engine.wiring import Wirer
-from dagflow.errors import describe
+from dagflow.errors import PipelineClosed, describe
 from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
 
     from dagflow.engine.node_runner import NodeRunner
+    from dagflow.engine.reentry import Replay
+    from dagflow.engine.resending import Entry, Read
     from dagflow.engine.source_runner import SourceRunner
+    from dagflow.engine.wiring import Wiring
     from dagflow.errors import RecordError
     from dagflow.graph.plan import Plan
     from dagflow.plugin import Source
@@ -89,6 +92,16 @@ class Engine:
         self._started_at = clock()
         self._failures: list[str] = []
 
+    @property
+    def wiring(self) -> Wiring:
+        """What it is made of, for those who only look."""
+        return self._wiring
+
+    @property
+    def redactor(self) -> Redactor:
+        """What takes the plan's secrets out of texts."""
+        return self._redactor
+
     async def run(self) -> dict[str, Any]:
         """Run to the end and give the report.
 
@@ -134,7 +147,7 @@ class Engine:
                 self._opening.cancel()
             return
         self._log.info("draining", reason=reason, timeout_s=self.plan.drain_timeout_s)
-        for runner in self._wiring.sources.values():
+        for runner in (*self._wiring.sources.values(), *filter(None, [self._wiring.reentry])):
             runner.stop()
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
@@ -147,6 +160,23 @@ class Engine:
         self._abandon()
         if self._finishing is not None:
             self._finishing.cancel()
+
+    def replay(self, entries: Sequence[Entry], read: Read) -> Replay:
+        """Send dead letters in beside what the sources bring.
+
+        Args:
+            read: gives letters by their numbers; called in a thread.
+
+        Raises:
+            AlreadyReplaying: the last replay is not over.
+            PipelineClosed: the run has not begun, or drains.
+        """
+        runner = self._wiring.reentry
+        if runner is None or self._flow is None or self.stopped_by is not None:
+            raise PipelineClosed
+        replay = runner.plugin.prepare(entries, read)
+        self._flow.start_soon(runner.plugin.run, runner)
+        return replay
 
     def report(self) -> dict[str, Any]:
         """Give the report as of now."""

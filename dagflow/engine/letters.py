@@ -113,6 +113,19 @@ class Letters:
         number = self._expect(lambda kept: None)
         self._writer.submit(partial(_remove, ids=ids), partial(self._on_written, number, 0))
 
+    async def purge(self, selection: Selection) -> int:
+        """Remove the selected letters for good, and give how many.
+
+        Raises:
+            StoreError: they can't be removed.
+        """
+        try:
+            count = await self._writer.ask(partial(purge_letters, selection=selection))
+        except sqlite3.Error as error:
+            raise StoreError(self._plan.path, describe(error)) from error
+        self.in_store -= count
+        return count
+
     async def wait_kept(self, timeout_s: float) -> None:
         """Wait until all that was to be kept is, whoever is cancelled; what takes longer is not kept."""
         with anyio.move_on_after(timeout_s, shield=True):

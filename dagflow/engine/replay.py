@@ -7,87 +7,20 @@ record fails again, its new letter replaces it; where it ends otherwise, it stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
-
-from anyio import to_thread
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from dagflow.engine.engine import Engine
 from dagflow.engine.letters import Letters
-from dagflow.engine.postbox import Accepted, Resent
-from dagflow.errors import DagflowError
+from dagflow.engine.resending import REPLAY, Entry, ReplaySource
 from dagflow.graph.plan import EdgePlan, NodePlan, Plan
-from dagflow.plugin import NoOptions, Source
-from dagflow.record import Outcome, Record
-from dagflow.store.payload import unpack
+from dagflow.plugin import NoOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from dagflow.engine.resending import Answer, Read
     from dagflow.store.letter import Letter
-
-    Read = Callable[[Sequence[int]], list[Letter]]
-    Answer = Callable[[Record], None]
-
-REPLAY: Final = "(replay)"
-"""The source of what goes on at its node. No node of a file can have this name."""
-
-_PAGE: Final = 100  # letters that are read at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record to be sent in again.
-
-    Attributes:
-        source: which source hands it in.
-        node: where it goes on; None for where all records of the source go.
-        ids: numbers of the letters that it is made of.
-    """
-
-    source: str
-    node: str | None
-    ids: tuple[int, ...]
-
-
-class ReplaySource(Source):
-    """Hands in records that it makes of letters."""
-
-    def __init__(self, entries: Sequence[Entry], read: Read, letters: Letters, answer: Answer | None) -> None:
-        """Take what gives letters by their numbers, what removes them, and what takes answers."""
-        super().__init__()
-        self._entries = entries
-        self._read = read
-        self._letters = letters
-        self._answer = answer
-        self._handed_in = 0
-
-    async def records(self) -> AsyncIterator[Record]:
-        """Give the records of the letters that are still there."""
-        for start in range(0, len(self._entries), _PAGE):
-            page = self._entries[start : start + _PAGE]
-            letters = await to_thread.run_sync(self._read, [id for entry in page for id in entry.ids])
-            found = {letter.id: letter for letter in letters}
-            for entry in page:
-                self._handed_in += 1
-                if entry.ids[0] in found:
-                    yield _record_of(found[entry.ids[0]], entry)
-
-    def settle(self, record: Record, outcome: Outcome) -> None:
-        """Remove the letters of a record that has come through, once its answer is written."""
-        if outcome not in (Outcome.DELIVERED, Outcome.FILTERED):
-            return
-        try:
-            if record.ticket.answer is not None and self._answer is not None:
-                self._answer(record.ticket.answer)
-        except DagflowError as error:
-            self._letters.on_trouble(f"record `{record.id}` was answered, and its letter stays: {error}")
-        else:
-            self._letters.discard(record.accepted.replaces)
-
-    def progress(self) -> float:
-        """The share that has been handed in."""
-        return self._handed_in / len(self._entries) if self._entries else 1.0
 
 
 def choose_entries(
@@ -175,25 +108,3 @@ def _join_behind(plan: Plan, name: str) -> str | None:
                 seen.add(target)
                 todo.append(target)
     return None
-
-
-def _record_of(letter: Letter, entry: Entry) -> Resent:
-    """Make the record of a letter. It has no deadline: that has passed, or soon would."""
-    original = Record(unpack(letter.accepted))
-    _describe(original, letter.accepted_about)
-    accepted = Accepted(letter.source, original)
-    accepted.key, accepted.replaces, accepted.replays = letter.acceptance, entry.ids, letter.replays + 1
-    if entry.node is None:
-        record = Resent(original)
-        _describe(record, letter.accepted_about)
-    else:
-        record = Resent(unpack(letter.fields))
-        _describe(record, letter.about)
-        record.port = entry.node
-    record.accepted = accepted
-    return record
-
-
-def _describe(record: Record, about: str) -> None:
-    for name, value in unpack(about).items():
-        setattr(record, name, value)

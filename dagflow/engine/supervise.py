@@ -6,6 +6,7 @@ The first SIGINT or SIGTERM drains, the second cancels. An onlooker never harms 
 from __future__ import annotations
 
 import signal
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final
@@ -18,31 +19,48 @@ from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from dagflow.graph.plan import Plan
 
     Onlooker = Callable[[Engine], Awaitable[None]]
+    Company = Callable[[Engine], AbstractAsyncContextManager[None]]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+@asynccontextmanager
+async def alone(_engine: Engine) -> AsyncIterator[None]:
+    """Give an engine no company."""
+    yield
+
+
 def run_blocking(
-    plan: Plan, onlooker: Onlooker | None = None, build: Callable[[Plan], Engine] = Engine
+    plan: Plan,
+    onlooker: Onlooker | None = None,
+    build: Callable[[Plan], Engine] = Engine,
+    company: Company = alone,
 ) -> dict[str, Any]:
     """Run a plan to its end on an event loop of its own and give the report.
 
-    `onlooker` runs beside the engine and is cancelled when that ends; `build` makes the engine.
+    Args:
+        onlooker: runs beside the engine and is cancelled when that ends.
+        build: makes the engine.
+        company: what is entered before the engine opens anything, and left after it has closed everything.
 
     Raises:
         OpenFailed: a plugin could not be opened.
     """
     options = {"use_uvloop": find_spec("uvloop") is not None}
-    return anyio.run(run_supervised, plan, onlooker, build, backend_options=options)
+    return anyio.run(run_supervised, plan, onlooker, build, company, backend_options=options)
 
 
 async def run_supervised(
-    plan: Plan, onlooker: Onlooker | None = None, build: Callable[[Plan], Engine] = Engine
+    plan: Plan,
+    onlooker: Onlooker | None = None,
+    build: Callable[[Plan], Engine] = Engine,
+    company: Company = alone,
 ) -> dict[str, Any]:
     """Run a plan on this event loop; in the main thread, with signals handled."""
     engine = build(plan)
@@ -54,7 +72,8 @@ async def run_supervised(
         if onlooker is not None:
             beside.start_soon(_look_on, onlooker, engine)
         try:
-            report = await engine.run()
+            async with company(engine):
+                report = await engine.run()
         except Exception as error:  # unwrapped below: a task group would wrap it
             failure = error
         beside.cancel_scope.cancel()

@@ -16,15 +16,17 @@ from dagflow.engine.intake import Bells, build_intakes
 from dagflow.engine.join import Join
 from dagflow.engine.node_runner import NodeRunner
 from dagflow.engine.outlet import Branch, Outlet
-from dagflow.engine.place import Place, place_before
+from dagflow.engine.place import NOWHERE, Place, place_before
 from dagflow.engine.postbox import UNFINISHED, Postbox
+from dagflow.engine.reentry import Reentry, ways_in
+from dagflow.engine.resending import REPLAY
 from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
-from dagflow.graph.plan import ExporterPlan
+from dagflow.graph.plan import ExporterPlan, NodePlan
 from dagflow.inference.guarded import GuardedWorker
-from dagflow.plugin import ChannelLinks, Context
+from dagflow.plugin import ChannelLinks, Context, NoOptions
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Metrics
 from dagflow.transports.memory import Memory
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from dagflow.channel.channel import Channel
     from dagflow.engine.letters import Letters
     from dagflow.errors import RecordError
-    from dagflow.graph.plan import EdgePlan, NodePlan, Plan, WorkerPlan
+    from dagflow.graph.plan import EdgePlan, Plan, WorkerPlan
     from dagflow.plugin import Plugin, Source
     from dagflow.record import Record, Ticket
     from dagflow.redaction import Redactor
@@ -53,7 +55,8 @@ class Wiring:
         channels: by the name of their edge.
         shadows: the books of best-effort edges, by the name of the edge.
         letters: what keeps dead letters, if anything does.
-        postboxes: those of the edges, by name.
+        postboxes: those of the edges, by name; places: those before the targets of the edges.
+        reentry: sends dead letters in, where somebody may ask for that.
         exporters: what sends metrics, by name.
         tracer: what makes spans, if anything does.
     """
@@ -73,6 +76,8 @@ class Wiring:
     workers: dict[str, GuardedWorker] = field(default_factory=dict)
     exporters: dict[str, Exporting] = field(default_factory=dict)
     tracer: Tracer | None = None
+    places: dict[str, Place] = field(default_factory=dict)
+    reentry: SourceRunner | None = None
 
     @property
     def joins(self) -> list[Join]:
@@ -105,7 +110,7 @@ class Wirer:
         book = Book(plan.max_in_flight)
         self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters)
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
-        self._places: dict[str, Place] = {}
+        self._places = self._wiring.places
         self._workers = self._wiring.workers
         self._grants = None if plan.auth is None else _built("auth", lambda: Grants(all_tokens(plan.auth)))
 
@@ -120,6 +125,8 @@ class Wirer:
             self._wiring.channels[edge.name] = self._build_channel(edge)
         for node in reversed(self._plan.nodes.values()):
             self._wire_node(node)
+        if self._plan.admin is not None and self._wiring.letters is not None:
+            self._wiring.reentry = self._build_reentry(self._wiring.letters)
         return self._wiring
 
     def wire_workers(self) -> Wiring:
@@ -172,6 +179,14 @@ class Wirer:
         else:
             runner = wiring.nodes[node.name] = self._build_runner(node, plugin, outlets, place)
         outlets.update(self._build_outlets(node, place, runner.end_failed))
+
+    def _build_reentry(self, letters: Letters) -> SourceRunner:
+        wiring = self._wiring
+        ways = ways_in(self._plan.edges_to, wiring.channels, wiring.places, wiring.sources)
+        plan = NodePlan(REPLAY, "source", "replay", Reentry, NoOptions(), ports=frozenset(map(repr, ways)))
+        postbox = Postbox(letters, NOWHERE, REPLAY, REPLAY)
+        given = (wiring.book, wiring.faults, self._cancel, self._log, wiring.tracer)
+        return SourceRunner(plan, Reentry(letters), ways, NOWHERE, postbox, *given)
 
     def _build_runner(
         self, node: NodePlan, plugin: Any, outlets: Mapping[str | None, Outlet], place: Place

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagflow.config.auth_tables import AuthTable
 from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
-from dagflow.config.tables import DeadLettersTable, DefaultsTable, LoggingTable, PipelineTable, TracingTable
+from dagflow.config.tables import OPTIONAL_SETTINGS, SETTINGS
 from dagflow.config.validation import validate
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
 from dagflow.graph.exporters import build_exporters
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
-from dagflow.graph.plan import DeadLettersPlan, LoggingPlan, Plan
+from dagflow.graph.plan import AdminPlan, DeadLettersPlan, LoggingPlan, Plan
 from dagflow.graph.workers import members_first
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         tracing=draft.tables.get(("tracing",)),
         exporters=draft.exporters,
         metric_labels=draft.tables[("metrics",)].labels if ("metrics",) in draft.tables else {},
+        admin=_admin(draft),
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -65,17 +65,8 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
 
 def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
     """Read the tables that are about the pipeline as a whole; edges are read one by one elsewhere."""
-    settings: dict[str, type[BaseModel]] = {
-        "pipeline": PipelineTable,
-        "defaults": DefaultsTable,
-        "logging": LoggingTable,
-    }
-    if "dead_letters" in document.tables:  # there are none by default
-        settings["dead_letters"] = DeadLettersTable
-    for name, table in (("auth", AuthTable), ("tracing", TracingTable)):
-        if name in document.tables:
-            settings[name] = table
-    for name, model in settings.items():
+    given = {name: model for name, model in OPTIONAL_SETTINGS.items() if name in document.tables}
+    for name, model in (SETTINGS | given).items():
         values = {key: value for key, value in document.table(name).items() if (name, key) != ("pipeline", "edges")}
         table, found = validate(model, values, Subject((name,), f"`[{name}]`"), document)
         yield from found
@@ -86,6 +77,11 @@ def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
 def _dead_letters(draft: Draft) -> DeadLettersPlan | None:
     table = draft.tables.get(("dead_letters",))
     return None if table is None else DeadLettersPlan(table.path, table.max_records, table.max_age)
+
+
+def _admin(draft: Draft) -> AdminPlan | None:
+    table = draft.tables.get(("admin",))
+    return None if table is None else AdminPlan(table.listen, table.token_file)
 
 
 def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from dagflow.addresses import Address
     from dagflow.config.auth_tables import AuthTable
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.config.tables import TracingTable
@@ -189,6 +190,14 @@ class DeadLettersPlan:
     max_age_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AdminPlan:
+    """Where the admin listener listens; `token_file` is where its address and token are written, if the file says."""
+
+    listen: Address
+    token_file: Path | None = None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A checked pipeline.
@@ -213,6 +222,7 @@ class Plan:
     tracing: TracingTable | None = None
     exporters: Mapping[str, ExporterPlan] = field(default_factory=dict)
     metric_labels: Mapping[str, str] = field(default_factory=dict)
+    admin: AdminPlan | None = None
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _durations: Final = partial(Distribution, DURATION_BOUNDS)
 _sizes: Final = partial(Distribution, TOKEN_BOUNDS)
 _first_chunks: Final = partial(Distribution, FIRST_CHUNK_BOUNDS)
+_SILENT: Final = frozenset({"timeout", "unavailable"})
+_SAYS_NOTHING: Final = frozenset({"bug", "cancelled"})  # of the worker
 
 
 class Tally:
@@ -25,6 +27,7 @@ class Tally:
         busy: how many of these have not ended.
         answered: how many ended well; the others are in `errors`, by class.
         turned_away: how many were not made, since a guard refused them.
+        silent: how many of the last calls in a row got nothing at all out of the worker.
         unmetered: how many began to answer, and ended without a usage: their tokens are in no sum.
         durations: of calls by operation and error, in seconds; sizes: of inputs and outputs by operation, in tokens;
             first_chunks: by operation, in seconds; with the bounds of the conventions for generative AI.
@@ -33,6 +36,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.calls = self.busy = self.answered = self.unmetered = self.turned_away = 0
+        self.silent = 0
         self.errors: Counter[str] = Counter()
         self.input_tokens = self.output_tokens = self.cached_tokens = 0
         self.cost = 0.0
@@ -52,8 +56,11 @@ class Tally:
         self.busy -= 1
         if call.error is None:
             self.answered += 1
+            self.silent = 0
         else:
             self.errors[call.error] += 1
+            if call.error not in _SAYS_NOTHING:
+                self.silent = self.silent + 1 if call.error in _SILENT else 0
         operation, usage = operation_of(call), call.usage
         if usage is not None:
             self.sizes[operation, "input"].observe(usage.input_tokens)

@@ -59,7 +59,9 @@ class Selection:
         since, before: seconds since the epoch.
         ids: their numbers; empty for all.
         records: ids of their records; empty for all.
+        after: only those that come behind this number, in the order in which they are given.
         limit: how many at most, oldest first.
+        newest_first: whether the newest come first instead.
     """
 
     node: str | None = None
@@ -69,11 +71,13 @@ class Selection:
     ids: tuple[int, ...] = ()
     records: tuple[str, ...] = ()
     limit: int | None = None
+    after: int | None = None
+    newest_first: bool = False
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is asked of a letter."""
-        return self == Selection(limit=self.limit)
+        return self == Selection(limit=self.limit, newest_first=self.newest_first)
 
     def as_sql(self) -> tuple[str, list[Any]]:
         """Give what follows the table's name in a query, and its values."""
@@ -82,6 +86,7 @@ class Selection:
             "code = ?": self.code and storable_text(self.code),
             "time >= ?": self.since,
             "time < ?": self.before,
+            "id < ?" if self.newest_first else "id > ?": self.after,
         }
         given = [(test, [value]) for test, value in tests.items() if value is not None]
         for column, names in (("id", self.ids), ("record", [*map(storable_text, self.records)])):
@@ -89,7 +94,8 @@ class Selection:
                 given.append((f"{column} IN ({', '.join('?' * len(names))})", list(names)))
         where = " AND ".join(test for test, _ in given) or "true"
         values = [value for _, values in given for value in values]
-        return f"WHERE {where} ORDER BY id LIMIT ?", [*values, -1 if self.limit is None else self.limit]
+        order = "id DESC" if self.newest_first else "id"
+        return f"WHERE {where} ORDER BY {order} LIMIT ?", [*values, -1 if self.limit is None else self.limit]
 
 
 def storable_text(text: str) -> str:

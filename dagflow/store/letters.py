@@ -68,9 +68,10 @@ def purge_letters(connection: Connection, selection: Selection) -> int:
     return connection.execute(f"DELETE FROM letters WHERE id IN (SELECT id FROM letters {where})", values).rowcount
 
 
-def count_letters(connection: Connection) -> int:
-    """Count all letters."""
-    return connection.execute("SELECT count(*) FROM letters").fetchone()[0]
+def count_letters(connection: Connection, selection: Selection | None = None) -> int:
+    """Count the selected letters, or all."""
+    where, values = (selection or Selection()).as_sql()
+    return connection.execute(f"SELECT count(*) FROM (SELECT id FROM letters {where})", values).fetchone()[0]
 
 
 def find_letters(connection: Connection, selection: Selection, *, payloads: bool) -> Iterator[Letter]:

@@ -89,13 +89,12 @@ class Histogram:
         Exact to a bucket's width: the true value lies within 3 % or 8 ns of it.
         """
         self.fold()
-        rank = share * self.count
-        seen = 0
-        for key in sorted(self._buckets):
-            seen += self._buckets[key]
-            if seen >= rank:
-                return _middle_ns(key) / 1e9
-        return None
+        return quantile_s(self._buckets, share)
+
+    def snapshot(self) -> Counter_[int]:
+        """How many durations there are of each bucket as of now: what was observed since is a difference of two."""
+        self.fold()
+        return self._buckets.copy()
 
 
 class Distribution:
@@ -134,6 +133,16 @@ class Metrics:
     def histogram(self, name: str) -> Histogram:
         """Give the histogram of this name; observe nanoseconds."""
         return self.histograms.setdefault(name, Histogram())
+
+
+def quantile_s(buckets: Counter_[int], share: float) -> float | None:
+    """The duration in seconds that `share` of those in some buckets do not exceed; None if there are none."""
+    rank, seen = share * buckets.total(), 0
+    for key in sorted(buckets):
+        seen += buckets[key]
+        if seen >= rank:
+            return _middle_ns(key) / 1e9
+    return None
 
 
 def _key_of(ns: int) -> int:

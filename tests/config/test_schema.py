@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from dagflow.config.schema import build_schema, model_schema
+from dagflow.config.tables import TABLES
+from dagflow.exporters.statsd import Statsd
 
 SCHEMA = build_schema(
     {
@@ -35,6 +37,11 @@ def accepts(text: str) -> bool:
 def test_it_is_a_schema() -> None:
     """By the words of JSON Schema itself."""
     Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_it_knows_every_table() -> None:
+    """A file that has any table of the language is not refused for that."""
+    assert SCHEMA["properties"].keys() == set(TABLES)
 
 
 def test_a_right_file_is_accepted() -> None:
@@ -113,3 +120,11 @@ def test_recursive_models_are_described() -> None:
     schema = model_schema(Tree, "x", definitions)
     assert schema["properties"]["children"]["items"] == {"$ref": "#/$defs/x.Tree"}
     Draft202012Validator({**schema, "$defs": definitions}).validate({"children": [{"children": []}]})
+
+
+def test_exporters_stand_in_metrics() -> None:
+    """Each has the engine's keys and its own; what nobody offers is refused."""
+    schema = Draft202012Validator(build_schema({"exporter": {"statsd": Statsd}})["properties"]["metrics"])
+    assert schema.is_valid({"labels": {"site": "a"}, "statsd": {"interval": "5s"}})
+    assert not schema.is_valid({"statsd": {"intervall": "5s"}})
+    assert not schema.is_valid({"graphite": {}})

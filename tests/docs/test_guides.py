@@ -16,6 +16,7 @@ from dagflow.config.codes import CODES
 from dagflow.config.metrics_tables import ExporterTable, MetricsTable
 from dagflow.config.shape import fields_of
 from dagflow.config.tables import (
+    AdminTable,
     DeadLettersTable,
     EdgeTable,
     LoggingTable,
@@ -140,6 +141,7 @@ def test_every_option_is_documented(kind, type_name):
         (MetricsTable, "40"),
         (ExporterTable, "40"),
         (TracingTable, "40"),
+        (AdminTable, "41"),
     ],
 )
 def test_every_engine_key_is_documented(model, start):

@@ -35,6 +35,8 @@ def test_the_wheel_carries_the_package_only(scripts, tmp_path):
     package = Path(call(scripts / "python", "-c", code, cwd=tmp_path).strip())
     assert ROOT not in package.parents
     assert (package / "py.typed").exists()
+    page = ROOT / "dagflow" / "admin" / "page"
+    assert {file.name for file in (package / "admin" / "page").iterdir()} == {file.name for file in page.iterdir()}
     assert not (package.parent / "tests").exists()
 
 

@@ -120,6 +120,7 @@ def test_runs_openai_batch(tmp_path):
     assert answers["short"] == {
         "index": 0,
         "message": {"role": "assistant", "content": "Say five words"},
+        "logprobs": None,
         "finish_reason": "length",
     }
     assert answers["parts"]["message"]["content"] == "Parts are joined."

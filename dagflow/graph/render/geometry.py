@@ -77,18 +77,21 @@ class Geometry:
         return Geometry(self.size[::-1], nodes, [route.turned() for route in self.routes], not self.downward)
 
 
-def build_geometry(plan: Plan, nodes: Mapping[str, Size], labels: Sequence[Size]) -> Geometry:
-    """Lay a plan out, downwards or to the right: whichever can be shown larger.
+def build_geometry(
+    plan: Plan, nodes: Mapping[str, Size], labels: Sequence[Size], downward: bool | None = None
+) -> Geometry:
+    """Lay a plan out.
 
     Args:
         nodes: the size of each node.
         labels: the size of each edge's label.
+        downward: whether the flow goes down, or to the right; by default whichever can be shown larger.
     """
     ranks = build_ranks(plan)
     flat = {name: size[::-1] for name, size in nodes.items()}
-    downward = _lay_out(ranks, flat, [size[::-1] for size in labels]).turned()
-    rightward = _lay_out(ranks, nodes, labels)
-    return max(downward, rightward, key=lambda drawing: _scale(drawing.size))
+    drawings = [] if downward is False else [_lay_out(ranks, flat, [size[::-1] for size in labels]).turned()]
+    drawings += [] if downward else [_lay_out(ranks, nodes, labels)]
+    return max(drawings, key=lambda drawing: _scale(drawing.size))
 
 
 def _scale(size: Size) -> float:

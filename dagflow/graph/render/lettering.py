@@ -21,21 +21,24 @@ _ADVANCE: Final = 0.61  # width of a character, in font sizes: the widest of the
 _LINE_HEIGHT: Final = 1.36  # of a line, in font sizes
 _LONGEST_NAME: Final = 26  # characters; the rest is in the title
 _LONGEST_LINE: Final = 26
+_LIVE_NODE: Final = 20  # `16/16 busy · 12.5ms`
+_LIVE_RATE: Final = 8  # `12,500/s`
 _MOST_TERMS: Final = 2  # lines of an edge's terms
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text: what it is, for its style, and its font size."""
+    """A line of text: what it is, for its style, its font size, and for how many characters there is room at least."""
 
     text: str
     role: str
     size: float
+    room: int = 0
 
     @property
     def width(self) -> float:
         """The room that the text needs at most."""
-        return sum(map(_cells, self.text)) * _ADVANCE * self.size
+        return max(sum(map(_cells, self.text)), self.room) * _ADVANCE * self.size
 
     @property
     def height(self) -> float:
@@ -57,6 +60,18 @@ def edge_lines(edge: EdgePlan) -> list[Line]:
     port = [Line(shorten(edge.port, _LONGEST_LINE), "port", 11.0)] if edge.port else []
     terms = wrap(", ".join(edge_terms(edge)), _LONGEST_LINE, max_lines=_MOST_TERMS, placeholder=" …")
     return [*port, Line(edge_bound(edge), "bound", 11.0), *(Line(text, "term", 10.0) for text in terms)]
+
+
+def live_node_lines(node: NodePlan) -> list[Line]:
+    """Give a node's name, its kind and type, and a line that is free for what it does just now."""
+    return [*node_lines(node)[:2], Line("", "live", 11.0, _LIVE_NODE)]
+
+
+def live_edge_lines(edge: EdgePlan) -> list[Line]:
+    """Give an edge's port, and two lines that are free for its depth and its rate."""
+    port = [line for line in edge_lines(edge) if line.role == "port"]
+    depth = len(f"{edge.capacity:,} / {edge.capacity:,}")
+    return [*port, Line("", "live depth", 11.0, depth), Line("", "live rate", 11.0, _LIVE_RATE)]
 
 
 def shorten(text: str, most: int) -> str:

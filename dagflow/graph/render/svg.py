@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from dagflow.graph.render.geometry import ARROW, build_geometry
 from dagflow.graph.render.labels import edge_bound, edge_terms, node_terms, plan_counts, plan_limits
-from dagflow.graph.render.lettering import edge_lines, measure, node_lines
+from dagflow.graph.render.lettering import edge_lines, live_edge_lines, live_node_lines, measure, node_lines
 from dagflow.graph.render.style import build_style
 
 if TYPE_CHECKING:
@@ -32,30 +32,37 @@ _ARROW_WIDTH: Final = 8.0
 _NOT_IN_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_svg(plan: Plan) -> str:
-    """Draw a plan; the same plan gives the same text."""
-    nodes = {node.name: node_lines(node) for node in plan.nodes.values()}
-    edges = [edge_lines(edge) for edge in plan.edges]
+def render_svg(plan: Plan, live: bool = False, downward: bool | None = None) -> str:
+    """Draw a plan; the same plan gives the same text.
+
+    Args:
+        live: leave lines free for what a running pipeline does, in place of settings, and all colours to the page
+            that shows it.
+        downward: whether the flow goes down, or to the right; by default as it can be shown larger.
+    """
+    nodes = {node.name: (live_node_lines if live else node_lines)(node) for node in plan.nodes.values()}
+    edges = [(live_edge_lines if live else edge_lines)(edge) for edge in plan.edges]
     geometry = build_geometry(
         plan,
         {name: measure(lines, _NODE_PADDING) for name, lines in nodes.items()},
         [measure(lines, _LABEL_PADDING) for lines in edges],
+        downward,
     )
     drawn = [
         *(_edge(*each, geometry.downward) for each in zip(plan.edges, edges, geometry.routes, strict=True)),
         *(_node(node, nodes[node.name], geometry.nodes[node.name]) for node in plan.nodes.values()),
     ]
-    return "\n".join([*_opening(plan, geometry), *drawn, "</svg>"]) + "\n"
+    return "\n".join([*_opening(plan, geometry, styled=not live), *drawn, "</svg>"]) + "\n"
 
 
-def _opening(plan: Plan, geometry: Geometry) -> list[str]:
+def _opening(plan: Plan, geometry: Geometry, styled: bool) -> list[str]:
     width, height = (_number(length) for length in geometry.size)
     return [
         '<svg xmlns="http://www.w3.org/2000/svg" class="dagflow" role="img" '
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f"<title>{_text(plan.name)}</title>",
         f"<desc>{_text(f'{plan_counts(plan)}; {plan_limits(plan)}')}</desc>",
-        f"<style>\n{build_style()}</style>",
+        *([f"<style>\n{build_style()}</style>"] if styled else []),
         f'<rect class="paper" width="{width}" height="{height}"/>',
     ]
 
