@@ -40,6 +40,7 @@ def build_schema(plugins: Mapping[str, Mapping[str, type[Any]]]) -> dict[str, An
             "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
             "additionalProperties": {"anyOf": _tables(kind, plugins.get(kind, {}), definitions)},
         }
+    properties["metrics"] = _metrics(plugins.get("exporter", {}), definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dagflow pipeline",
@@ -49,6 +50,17 @@ def build_schema(plugins: Mapping[str, Mapping[str, type[Any]]]) -> dict[str, An
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _metrics(exporters: Mapping[str, type[Any]], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Give the schema of `[metrics]`, which has a table for each exporter, called like its type."""
+    schema = model_schema(MetricsTable, "metrics", definitions)
+    for name, cls in exporters.items():
+        engine = model_schema(ExporterTable, "exporter", definitions)
+        options = model_schema(cls.Options, f"exporter.{name}", definitions)
+        both = engine["properties"] | options.get("properties", {})
+        schema["properties"][name] = {**options, "description": _summary(cls), "properties": both}
+    return schema
 
 
 def model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +113,12 @@ def _table(kind: str, names: list[str], cls: type[Any], prefix: str, definitions
     engine = model_schema(NAMED_TABLES[kind], kind, definitions)
     options = model_schema(cls.Options, prefix, definitions)
     properties = engine["properties"] | {"type": {"enum": names}} | options.get("properties", {})
-    summary = (inspect.getdoc(cls) or "").partition("\n")[0]
     required = ["type", *options.get("required", ())]
-    return {**options, "description": summary, "properties": properties, "required": required}
+    return {**options, "description": _summary(cls), "properties": properties, "required": required}
+
+
+def _summary(cls: type[Any]) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
 def _tidy(schema: Any) -> Any:

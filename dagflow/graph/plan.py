@@ -231,7 +231,7 @@ class Plan:
     @property
     def is_watched(self) -> bool:
         """Whether somebody may read metrics while it runs."""
-        return bool(self.exporters)
+        return bool(self.exporters) or self.admin is not None
 
     @cached_property
     def edges_from(self) -> Mapping[str, tuple[EdgePlan, ...]]:
