@@ -49,17 +49,15 @@ class Faults:
         return self._redactor.scrub(error)
 
     def note(self, record: Record, error: RecordError) -> RecordError:
-        """Count one failure and give its error, clean; the first of its kind is logged, a bug with its traceback."""
+        """Count one failure, log it and give its error, clean; the first bug of a kind is logged with its traceback."""
         error = self.clean(error)
         key = (error.node or "", error.code)
-        fault = self._by_kind.get(key)
+        fault, text = self._by_kind.get(key), describe(error)
+        cause = error.__cause__ if isinstance(error, PluginBug) and fault is None else None
         if fault is None:
-            text = describe(error)
             fault = self._by_kind[key] = Fault(key[0], error.code, record.id, text)
-            cause = error.__cause__ if isinstance(error, PluginBug) else None
-            self._log.warning(
-                "record failed", node=error.node, record=record.id, code=error.code, error=text, exc_info=cause
-            )
+        told = {"node": error.node, "record": record.id, "code": error.code, "error": text, **_trace_of(record)}
+        self._log.warning("record failed", exc_info=cause, **told)
         fault.count += 1
         if error.ends_run:
             self.on_final(record, error)
@@ -92,6 +90,12 @@ class Unfinished:
     def as_list(self) -> list[dict[str, str]]:
         """Give them as JSON-like values."""
         return [{"id": ticket.record.id, "where": place} for ticket, place in self._places.items()]
+
+
+def _trace_of(record: Record) -> dict[str, str]:
+    """Give the trace that a record belongs to, where it is traced."""
+    trail = record.ticket.trail if record.ticket is not None else None
+    return {} if trail is None or trail.trace is None else {"trace": f"{trail.trace.trace_id:032x}"}
 
 
 def is_interruption(error: BaseException) -> bool:

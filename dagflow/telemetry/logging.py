@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagflow.graph.plan import LoggingPlan
     from dagflow.redaction import Redactor
 
@@ -22,12 +25,17 @@ _JSON_TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
+LINES_A_SECOND: Final = 5
+"""So many lines of one event and node are written in a second."""
+_MOST_KINDS: Final = 1000  # of events, each at a node, that are kept in mind
+
 
 def configure_logging(plan: LoggingPlan, redactor: Redactor) -> None:
     """Set up structlog for this process; what libraries warn of with `logging` takes the same way."""
     stream = _CurrentStderr(redactor)
     processors = [
         structlog.contextvars.merge_contextvars,
+        RateLimit(),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -53,12 +61,41 @@ def default_logger(redactor: Redactor) -> Any:
     return structlog.wrap_logger(
         structlog.PrintLogger(_CurrentStderr(redactor)),
         processors=[
+            RateLimit(),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _console(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
+
+
+class RateLimit:
+    """A structlog processor that lets so many lines of one event and node pass in a second.
+
+    The next line after those that were left out says how many these were.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[tuple[Any, Any], list[int]] = {}  # the second, lines in it, lines left out
+
+    def __call__(self, logger: Any, method: str, event: Any) -> Any:
+        """Let an event pass, or drop it."""
+        second = int(self._clock())
+        kind = event.get("event"), event.get("node")
+        if len(self._kinds) >= _MOST_KINDS and kind not in self._kinds:
+            self._kinds.clear()
+        counts = self._kinds.setdefault(kind, [second, 0, 0])
+        if counts[0] != second:
+            counts[0], counts[1] = second, 0
+        if counts[1] >= LINES_A_SECOND:
+            counts[2] += 1
+            raise structlog.DropEvent
+        counts[1] += 1
+        if counts[2]:
+            event["left_out"], counts[2] = counts[2], 0
+        return event
 
 
 class _CurrentStderr:

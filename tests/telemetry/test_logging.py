@@ -4,13 +4,15 @@ import io
 import json
 import logging
 import sys
+from contextlib import suppress
 
 import pytest
 import structlog
 
 from dagflow.graph.plan import LoggingPlan
 from dagflow.redaction import Redactor
-from dagflow.telemetry.logging import configure_logging, default_logger
+from dagflow.telemetry.logging import RateLimit, configure_logging, default_logger
+from dagflow.testing import ManualClock
 
 KEY = "sk-123456"
 STARS = "*" * 10
@@ -73,3 +75,25 @@ def test_what_cannot_be_written_is_lost(configure, monkeypatch):
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
     structlog.get_logger().warning("lost")
+
+
+def test_lines_are_bounded():
+    """Five a second of each event and node; the next one says how many were left out."""
+    clock = ManualClock(10.0)
+    limit, passed = RateLimit(clock), []
+
+    def log(event, **fields):
+        with suppress(structlog.DropEvent):
+            passed.append(limit(None, "info", {"event": event, **fields}))
+
+    for number in range(8):
+        log("failed", node="a", number=number)
+    log("failed", node="b")
+    log("other", node="a")
+    clock.advance(1)
+    log("failed", node="a")
+    log("failed", node="a")
+    numbers = [event.get("number") for event in passed if event["event"] == "failed" and event["node"] == "a"]
+    assert numbers == [0, 1, 2, 3, 4, None, None]
+    assert [event.get("left_out") for event in passed[-2:]] == [3, None]
+    assert len(passed) == 9
