@@ -83,6 +83,7 @@ class Request:
         priority: the record's priority; higher is more important.
         timeout_s: how long whoever asks will wait at most, in seconds; None for ever.
         record: the record that is asked for, for guards that look at its fields; None outside a pipeline.
+        asked_s: when a worker was asked last that is no pool, a point on the clock; None before.
     """
 
     messages: Sequence[Mapping[str, Any]] | None = None
@@ -95,6 +96,7 @@ class Request:
     priority: float = 0
     timeout_s: float | None = None
     record: Record | None = field(default=None, compare=False, repr=False)
+    asked_s: float | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:

@@ -113,8 +113,8 @@ class Call:
         elif TRACEPARENT in record.meta:  # nothing is traced here, but by others
             request.metadata = {**request.metadata, TRACEPARENT: record.meta[TRACEPARENT]}
 
-    def fail(self, error: BaseException, now_s: float) -> None:
-        """Note what ended the call.
+    def fail(self, error: BaseException, now_s: float, asks_others: bool = False) -> None:
+        """Note what ended the call; `asks_others`: whether it is one of a pool.
 
         A cancellation counts as a timeout where the caller's own timeout has passed and the worker had
         most of that time: a worker that hangs must not look well because others lost patience first.
@@ -126,13 +126,15 @@ class Call:
         elif isinstance(error, Exception):
             self.error = "bug"
         else:
-            self.error = TIMEOUT if self._outlasted(now_s) else CANCELLED
+            self.error = TIMEOUT if self._outlasted(now_s, asks_others) else CANCELLED
 
-    def _outlasted(self, now_s: float) -> bool:
+    def _outlasted(self, now_s: float, asks_others: bool) -> bool:
         limit_s = self.request.timeout_s if self.request is not None else None
-        if limit_s is None or self.started_s is None or self.first_s is not None:
+        # What waits in a pool's own line has asked nobody.
+        began_s = self.request.asked_s if asks_others and self.request is not None else self.started_s
+        if limit_s is None or began_s is None or self.first_s is not None:
             return False
-        return now_s - self.arrived_s >= limit_s * _TIMER_SLACK and now_s - self.started_s >= limit_s * _MOSTLY
+        return now_s - self.arrived_s >= limit_s * _TIMER_SLACK and now_s - began_s >= limit_s * _MOSTLY
 
 
 def _estimated(request: Request | None, texts: Any) -> tuple[int, int | None]:

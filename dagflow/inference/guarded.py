@@ -177,10 +177,12 @@ class GuardedWorker(ModelWorker):
         self.tally.begin()
         if not self.members:
             call.note_on_trail(self.name)
+            if call.request is not None:
+                call.request.asked_s = call.started_s
         return call
 
     def _fail(self, call: Call, error: BaseException) -> None:
-        call.fail(error, self._clock())
+        call.fail(error, self._clock(), bool(self.members))
         if isinstance(error, WorkerError) and error.worker is None:
             error.worker = self.name
 

@@ -48,11 +48,12 @@ class Held(ModelWorker):
 async def opened_pool(workers, name="pool", **options):
     """Open a pool over guarded workers, itself behind guards."""
     keys = {key: options.pop(key) for key in ("max_in_flight", "breaker", "limits") if key in options}
+    clock = options.pop("clock", None)
     options.setdefault("members", [name for name in workers if not name.startswith("spare")])
     pool = build_plugin(Pool, **options)
     context = build_context(name, workers=workers)
     await pool.open(context)
-    return guarded(pool, name, context.workers, **keys)
+    return guarded(pool, name, context.workers, clock, **keys)
 
 
 async def settled():
@@ -471,3 +472,19 @@ async def test_a_closed_pool_listens_to_nobody():
     assert len(worker.on_room) == 1
     await pool.plugin.close()
     assert worker.on_room == []
+
+
+async def test_time_in_the_pools_line_is_nobodys_fault():
+    """Who loses patience there opens no breaker of the pool; who does so with a member that hangs does."""
+    clock, held = ManualClock(), Held()
+    worker = guarded(held, "one", clock=clock, max_in_flight=1)
+    pool = await opened_pool({"one": worker}, breaker={"failures": 1, "calls": 1}, clock=clock)
+    hanging = await ask(pool, timeout_s=10.0)
+    waiting = await ask(pool, timeout_s=10.0)
+    clock.advance(10.0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert pool.as_dict()["breaker"]["state"] == "closed"
+    hanging.cancel()
+    await asyncio.wait([hanging])
+    assert pool.as_dict()["breaker"]["state"] == "open"
