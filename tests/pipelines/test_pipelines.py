@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import openai
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +213,30 @@ def test_runs_pool(tmp_path):
     assert workers["spare"]["cost"] > 0
     assert sum(workers[name]["answered"] for name in ("steady", "quick", "flaky", "spare")) == len(lines) == 200
     assert {line.rsplit("(")[-1] for line in lines} >= {"steady)", "quick)", "spare)"}
+
+
+def test_runs_service(tmp_path):
+    """A service of its own process, asked by a client as anybody would; a signal drains it."""
+    token, report = tmp_path / "admin.json", tmp_path / "report.json"
+    ports = ["--set", "sources.api.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0"]
+    ports += ["--set", f"admin.token_file={token}", "--set", "logging.format=json", "--report", str(report)]
+    command = [sys.executable, "-m", "dagflow", "run", "-q", "pipelines/service.toml", *ports]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            told = (json.loads(line) for line in process.stderr)
+            url = next(t["address"] for t in told if t["event"] == "listening" and t.get("node") == "api")
+            with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+                names = [model.id for model in client.models.list()]
+                messages = [{"role": "user", "content": "Write to jane@example.com"}]
+                quick = client.chat.completions.create(model="quick", messages=messages)
+                careful = client.chat.completions.create(model="careful", messages=messages, stream=True)
+                parts = [chunk.choices[0].delta.content or "" for chunk in careful]
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert names == ["quick", "careful"]
+    assert quick.choices[0].message.content == "".join(parts)
+    assert "jane" not in quick.choices[0].message.content
+    assert len(parts) > 1
+    assert outcomes(json.loads(report.read_text())) == {"delivered": 2}
+    assert not token.exists()
