@@ -95,7 +95,8 @@ def read_embedding(body: dict[str, Any]) -> Asked:
     texts = [texts] if isinstance(texts, str) else texts
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise wrong("`input` should be a text or a list of texts", "input")
-    encoding = body.pop("encoding_format", None) or "float"
+    encoding = body.pop("encoding_format", None)
+    encoding = "float" if encoding is None else encoding
     if encoding not in ("float", "base64"):
         raise wrong("`encoding_format` should be `float` or `base64`", "encoding_format")
     if body.pop("dimensions", None) is not None:
@@ -118,10 +119,10 @@ def read_record(body: dict[str, Any]) -> Asked:
         usual["messages"] = [{"role": "user", "content": text}]
     elif text is None and isinstance(messages, list) and all(map(is_message, messages)):
         usual["input"] = last_user_text(messages)
-    given = {name: value for name, value in body.items() if value is not None}
-    for name in given:
+    for name in body:
         if not name.isidentifier():
             raise wrong(f"`{name}` is no name of a field: letters, digits and `_`, no digit first", name)
+    given = {name: value for name, value in body.items() if value is not None}
     return Asked({**usual, **given}, model, own=own)
 
 
@@ -151,8 +152,8 @@ def _completed(body: dict[str, Any], fields: dict[str, Any], operation: str) -> 
     stream, options = own.pop("stream"), own.pop("stream_options")
     if not isinstance(stream, bool | None):
         raise wrong("`stream` should be true or false", "stream")
-    if not isinstance(options, dict | None):
-        raise wrong("`stream_options` should be an object", "stream_options")
+    if not isinstance(options, dict | None) or not isinstance((options or {}).get("include_usage"), bool | None):
+        raise wrong("`stream_options` should be an object, with `include_usage` true or false", "stream_options")
     if own.pop("n") not in (None, 1):
         raise wrong("`n` should be 1: a request has one answer", "n")
     if body.get("logprobs") is not None and body["logprobs"] is not False:

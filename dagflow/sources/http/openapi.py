@@ -35,7 +35,7 @@ _COMMON: Final = {
 _STREAMED: Final = {
     **_COMMON,
     "stream": {"type": ["boolean", "null"]},
-    "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": "boolean"}}},
+    "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": ["boolean", "null"]}}},
     "n": {"type": ["integer", "null"], "enum": [1, None]},
     "logprobs": {"enum": [None, False]},
 }
@@ -70,7 +70,6 @@ _BODIES: Final = {
             "encoding_format": {"enum": [None, "float", "base64"]},
             "dimensions": {"type": "null"},
             "stream": {"enum": [None, False]},
-            "stream_options": {"type": "null"},
             "n": {"enum": [1, None]},
             "logprobs": {"enum": [None, False]},
         },
