@@ -37,6 +37,10 @@ class Delay:
         self.source = source
         self._sample = _read(source.strip())
 
+    def __bool__(self) -> bool:
+        """Whether it may ever be more than 0."""
+        return self._sample is not _nothing
+
     def sample_s(self, random: Random) -> float:
         """Draw one delay."""
         return self._sample(random)
@@ -65,10 +69,14 @@ def _read(text: str) -> Callable[[Random], float]:
     try:
         if call is None:
             fixed_s = parse_duration(text)
-            return lambda random: fixed_s
+            return (lambda random: fixed_s) if fixed_s else _nothing
         return _DISTRIBUTIONS[call[1]](call[2], call[3])
     except (KeyError, ValueError):
         raise ValueError(_EXPECTED) from None
+
+
+def _nothing(random: Random) -> float:
+    return 0.0
 
 
 def _uniform(low: str, high: str) -> Callable[[Random], float]:

@@ -9,7 +9,7 @@ from dagflow.completion import Completion
 from dagflow.errors import RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 def abandon_live(values: Iterable[Any]) -> None:
@@ -19,11 +19,10 @@ def abandon_live(values: Iterable[Any]) -> None:
             value.abandon()
 
 
-def abandon_dropped(before: Iterable[Any], after: Iterable[Any]) -> None:
+def abandon_dropped(before: Iterable[Any], after: Collection[Any]) -> None:
     """Abandon the live completions of `before` that `after` lacks, but for those that somebody is reading."""
-    kept = {id(value) for value in after}
     for value in before:
-        if isinstance(value, Completion) and value.is_live and not value.is_read and id(value) not in kept:
+        if isinstance(value, Completion) and value.is_live and not value.is_read and all(value is not v for v in after):
             value.abandon()
 
 

@@ -7,11 +7,9 @@ Only noted where somebody wants to know; a ticket without a trail costs nothing.
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from dagflow.inference.call import Call
     from dagflow.record import Record
     from dagflow.traceparent import TraceContext
@@ -50,28 +48,20 @@ class Trail:
 
     def waited_s(self, now_s: float) -> float:
         """Say how long it has waited up to now, in edges and for workers, in seconds."""
-        passed_s = (perf_counter_ns() - self.accepted_ns) / 1e9
-        stayed_s = sum(stay.ended_ns - stay.began_ns for stay in self.stays) / 1e9
-        # What is still streaming stands in no stay yet.
-        streaming_s = sum(now_s - call.arrived_s for _, call in self.calls if not call.ended_s)
-        held_back_s = sum(call.started_s - call.arrived_s for _, call in self.calls)
-        return max(passed_s - stayed_s - streaming_s + held_back_s, 0.0)
+        waited_ns = perf_counter_ns() - self.accepted_ns
+        for _, began_ns, ended_ns, _ in self.stays:
+            waited_ns -= ended_ns - began_ns
+        waited_s = waited_ns / 1e9
+        for _, call in self.calls:
+            waited_s += call.started_s - call.arrived_s
+            if not call.ended_s:  # what is still streaming stands in no stay yet
+                waited_s -= now_s - call.arrived_s
+        return max(waited_s, 0.0)
 
 
-def noting(node: str, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
-    """Wrap how a node is called so that each call is noted on the record's trail, where it has one."""
-
-    async def noted(record: Record) -> Any:
-        trail = record.ticket.trail
-        if trail is None:
-            return await call(record)
-        began_ns, error = perf_counter_ns(), None
-        try:
-            return await call(record)
-        except BaseException as caught:
-            error = getattr(caught, "code", "bug" if isinstance(caught, Exception) else "cancelled")
-            raise
-        finally:
-            trail.stays.append(Stay(node, began_ns, perf_counter_ns(), error))
-
-    return noted
+def note_failed(record: Record, node: str, began_ns: int, ended_ns: int, error: BaseException) -> None:
+    """Note the stay of a record that its plugin raised for, where the record has a trail."""
+    trail = record.ticket.trail
+    if trail is not None:
+        code = getattr(error, "code", "bug" if isinstance(error, Exception) else "cancelled")
+        trail.stays.append(Stay(node, began_ns, ended_ns, code))

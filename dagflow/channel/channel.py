@@ -84,6 +84,11 @@ class Channel:
         return (0 if is_full else self.edge.capacity - len(self._buffer)) - len(self._senders)
 
     @property
+    def depth(self) -> int:
+        """How many records are in it."""
+        return len(self._buffer)
+
+    @property
     def is_ended(self) -> bool:
         """Whether nothing is in it and nothing will come."""
         return self._closed and not self._buffer
@@ -105,7 +110,7 @@ class Channel:
         if depth >= self.max_depth:
             self.max_depth = depth + 1
         if self._waiting:
-            self._receivers.ring()
+            self._receivers.rouse()
 
     async def send(self, record: Record) -> None:
         """Take a record over, waiting for room where the policy is to wait.
@@ -151,6 +156,8 @@ class Channel:
                 return self.receive_nowait()
             except WouldBlock:
                 await self._receivers.wait()
+                if len(self._buffer) > 1:
+                    self._receivers.rouse()
 
     def close(self) -> None:
         """Take nothing more in. What is buffered can still be received; twice is fine."""
@@ -230,7 +237,7 @@ class Channel:
         self._bytes += record.size_bytes
         self._push(record)
         self.max_depth = max(self.max_depth, len(self._buffer))
-        self._receivers.ring()
+        self._receivers.rouse()
 
     async def _wait_to_send(self, record: Record) -> None:
         sending = Sending(record)

@@ -2,6 +2,9 @@
 
 Who wakes looks again and may find nothing, since somebody who did not wait may have been
 faster. A ring is never lost: a waiter that is cancelled after its ring passes the ring on.
+
+`rouse` is for those who wake each other: it wakes nobody while one is on its way, who finds what has come since, and
+rouses the next if there is more than one can take.
 """
 
 from __future__ import annotations
@@ -13,10 +16,16 @@ from collections import deque
 class Doorbell:
     """Waiters in the order of their arrival. `waiting` is public for the test `if bell.waiting`."""
 
-    __slots__ = ("waiting",)
+    __slots__ = ("_coming", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[asyncio.Future[None]] = deque()
+        self._coming = 0  # those who were woken and have not run yet
+
+    def rouse(self) -> None:
+        """Wake the one who has waited longest, unless somebody is on the way."""
+        if not self._coming:
+            self.ring()
 
     def ring(self) -> None:
         """Wake the one who has waited longest, if anybody waits."""
@@ -25,6 +34,7 @@ class Doorbell:
             waiter = waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+                self._coming += 1
                 return
 
     def ring_all(self) -> None:
@@ -42,8 +52,10 @@ class Doorbell:
             if waiter.cancelled():
                 self._forget(waiter)
             else:
+                self._coming -= 1
                 self.ring()
             raise
+        self._coming -= 1
 
     def _forget(self, waiter: asyncio.Future[None]) -> None:
         try:

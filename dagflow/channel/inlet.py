@@ -31,6 +31,11 @@ class Inlet:
         self.last = -1
 
     @property
+    def depth(self) -> int:
+        """How many records are in its channels."""
+        return sum(channel.depth for channel in self._channels)
+
+    @property
     def is_ended(self) -> bool:
         """Whether nothing is in any channel and nothing will come."""
         return all(channel.is_ended for channel in self._channels)

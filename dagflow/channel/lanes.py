@@ -138,6 +138,10 @@ class LaneChannel(Channel):
         for bell in self._bells:
             bell.ring_all()
 
+    def lane_depth(self, index: int) -> int:
+        """How many records are in a lane."""
+        return len(self._buffer.lanes[index])
+
     def is_lane_ended(self, index: int) -> bool:
         """Whether nothing is in a lane and nothing will come."""
         return self._closed and not self._buffer.lanes[index]
@@ -155,6 +159,11 @@ class Lane:
     def __init__(self, channel: LaneChannel, index: int) -> None:
         self._channel = channel
         self._index = index
+
+    @property
+    def depth(self) -> int:
+        """How many records are in it."""
+        return self._channel.lane_depth(self._index)
 
     @property
     def is_ended(self) -> bool:

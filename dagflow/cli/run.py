@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_RECORDS_FAILED = 65
 EXIT_UNFINISHED = 75
+_COLLECT_AFTER = (10_000, 20, 20)  # objects: what a record leaves dies with it, so that there is little to collect
 
 ReportOption = Annotated[
     Path | None,
@@ -111,6 +112,7 @@ def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None, compan
     # What was imported lives until the end: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
     async def watch(engine: Engine) -> None:
         await engine.started.wait()

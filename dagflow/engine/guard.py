@@ -2,17 +2,19 @@
 
 From the outside in: the record's deadline and cancellation bound everything, waiting between
 attempts included; `retry` makes attempts; `timeout` bounds each. An interruption is built only for
-what is set.
+what is set, and only once the work waits for something.
 """
 
 from __future__ import annotations
 
 import random
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from dagflow.engine.faults import as_record_error
+from dagflow.engine.first_step import resume
 from dagflow.engine.interruption import DueTimes, Interruption
 from dagflow.engine.retry_budget import RetryBudget
 from dagflow.errors import DeadlinePassed, FlowSignal, RecordError, StageTimeout
@@ -83,11 +85,19 @@ class Guard:
         """
         if record.deadline is None and record.ticket.running is None:
             return await self._attempts(record, call, task)
+        if record.ticket.cancelled:
+            raise TicketCancelled
+        try:
+            work = call(record) if self._is_plain else self._attempts(record, call, task)
+            if type(work) is CoroutineType:
+                work = resume(work, work.send(None))
+        except StopIteration as end:
+            return end.value
+        except Exception as caught:
+            raise as_record_error(caught, self._name)  # noqa: B904 (it has its cause)
         with self._life(record, task):
-            if not self._is_plain:
-                return await self._attempts(record, call, task)
             try:
-                return await call(record)
+                return await work
             except Exception as caught:
                 raise as_record_error(caught, self._name)  # noqa: B904 (it has its cause)
 

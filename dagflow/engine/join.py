@@ -75,6 +75,11 @@ class Join:
         self.fired = self.partial = self.incomplete = self.timed_out = self.late = 0
 
     @property
+    def depth(self) -> int:
+        """How many records may be taken: what is let through, and branches that were not looked at."""
+        return len(self._ready) + self._inlet.depth
+
+    @property
     def is_ended(self) -> bool:
         """Whether nothing waits here and nothing will come."""
         return not self._ready and not self._table and self._inlet.is_ended

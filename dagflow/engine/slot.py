@@ -20,7 +20,7 @@ from dagflow.engine.thread import ThreadCall
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.live_values import abandon_dropped
 from dagflow.record import Record
-from dagflow.trail import noting
+from dagflow.trail import Stay, note_failed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,12 +72,11 @@ class Slot:
 
     async def _loop(self) -> None:
         node, guarded, call, guarded_call = self._node, self._guarded, self._call, self._guarded_call
-        if self._notes:
-            call, guarded_call = noting(node.plan.name, call), noting(node.plan.name, guarded_call)
         if node.join is not None:
             call, guarded_call = node.join.checking(call), node.join.checking(guarded_call)
         receive_nowait, observe, forward = self._inlet.receive_nowait, node.latency.pending.append, node.forward
         none_outcome, is_before_join = node.none_outcome, bool(node.place.joins)
+        notes, name = self._notes, node.plan.name
         budget = SLICE
         while True:
             budget -= 1
@@ -100,7 +99,10 @@ class Slot:
                 else:
                     result = await call(record)
             except BaseException as error:
-                observe(perf_counter_ns() - start)
+                end = perf_counter_ns()
+                observe(end - start)
+                if notes:
+                    note_failed(record, name, start, end, error)
                 node.undone += 1
                 if is_interruption(error):
                     node.end_unfinished(record, self._origin(record))
@@ -108,7 +110,10 @@ class Slot:
                 await node.fail(record, error, self._origin(record))
                 await self._wait_for_thread()
                 continue
-            observe(perf_counter_ns() - start)
+            end = perf_counter_ns()
+            observe(end - start)
+            if notes and (trail := record.ticket.trail) is not None:
+                trail.stays.append(Stay(name, start, end, None))
             if result is record and forward is not None and record.port is None:
                 try:
                     forward.send_nowait(record)
@@ -125,6 +130,8 @@ class Slot:
             await self._bell.wait()
         finally:
             self._node.idle_slots -= 1
+        if self._inlet.depth > 1:
+            self._bell.rouse()
 
     async def _wait_for_thread(self) -> None:
         """Keep the slot taken while an abandoned call's thread still runs."""

@@ -6,7 +6,7 @@ No tokenizer ships with dagflow, so that the counts in `usage` are of words betw
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dagflow.chat import text_of
 from dagflow.completion import Completion
@@ -29,12 +29,12 @@ def build_answer(text: str, request: Request, model: str) -> Completion:
         WorkerError: of kind `refused`, where the limit is no whole number above 0.
     """
     limit = _limit(request)
-    pieces = split_words(text)
-    cut = limit is not None and len(text.split()) > limit
+    words = len(text.split())
+    cut = limit is not None and words > limit
     if cut:
-        pieces = pieces[:limit]
-    usage = Usage(len(whole_text(request).split()), min(len(pieces), len(text.split())))
-    return Completion("".join(pieces), "length" if cut else "stop", request.model or model, usage)
+        text, words = "".join(split_words(text)[:limit]), limit
+    usage = Usage(len(whole_text(request).split()), words)
+    return Completion(text, "length" if cut else "stop", request.model or model, usage)
 
 
 def split_words(text: str) -> list[str]:
@@ -58,8 +58,8 @@ def whole_text(request: Request) -> str:
 
 
 def _limit(request: Request) -> int | None:
-    given: dict[str, Any] = {name: request.parameters[name] for name in _LIMITS if name in request.parameters}
-    for name, limit in given.items():
+    for name in _LIMITS:
+        limit = request.parameters.get(name)
         if limit is not None:
             if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
                 raise WorkerError("refused", f"`{name}` should be a whole number above 0, but is `{limit}`")

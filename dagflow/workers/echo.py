@@ -16,7 +16,7 @@ from dagflow.delays import Delay
 from dagflow.errors import WorkerError
 from dagflow.options import Options
 from dagflow.plugin import ModelWorker
-from dagflow.workers.answers import build_answer, chunks_of
+from dagflow.workers.answers import build_answer, chunks_of, split_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,8 +49,10 @@ class Echo(ModelWorker):
 
     async def infer(self, request: Request) -> Completion:
         completion = await self._begin(request)
-        pauses = sum(1 for _ in chunks_of(completion)) - 1
-        await _pause(sum(self.options.chunk_delay.sample_s(self._random) for _ in range(pauses)))
+        delay = self.options.chunk_delay
+        if delay:
+            pauses = len(split_words(completion.text)) - 1
+            await _pause(sum(delay.sample_s(self._random) for _ in range(pauses)))
         return completion
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from dagflow.sources.http.answers import build_chat, build_embeddings, build_tex
 from dagflow.sources.http.asked import OPERATIONS, Asked, read_object
 from dagflow.sources.http.callers import record_of
 from dagflow.sources.http.events import EventStream, Framing
+from dagflow.sources.http.ids import new_id
 from dagflow.sources.http.kept import Kept
 from dagflow.sources.http.refusals import Refusal, refusal_of
 from dagflow.sources.http.responses import respond
@@ -94,14 +94,14 @@ class Asking:
             completion = completion_of(answer)
             await self._wait_ended(completion, submission)
             build = build_chat if path == _CHAT else build_text
-            body = build(completion, token_hex(12), asked.model)
+            body = build(completion, new_id(), asked.model)
         return respond(body, {**headers, **headers_of(submission, self._clock())})
 
     async def _stream(
         self, request: web.BaseRequest, asked: Asked, submission: Submission, headers: dict[str, str]
     ) -> web.StreamResponse:
         events = EventStream(request, headers, self._options.ping_interval, self._options.write_timeout)
-        framing = Framing(request.path == _CHAT, token_hex(12), asked.model, asked.with_usage)
+        framing = Framing(request.path == _CHAT, new_id(), asked.model, asked.with_usage)
         try:
             try:
                 completion = completion_of(await self._answer_of(submission))

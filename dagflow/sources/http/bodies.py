@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp.web import HTTPRequestEntityTooLarge, RequestPayloadError
 
@@ -13,6 +13,8 @@ from dagflow.sources.http.refusals import Refusal
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
+_JSON: Final = "application/json"
+
 
 async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
     """Read a body of JSON.
@@ -20,7 +22,7 @@ async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
     Raises:
         Refusal: it is of another type, too large, too slow, or broken.
     """
-    if request.content_type != "application/json":
+    if request.headers.get("Content-Type") != _JSON and request.content_type != _JSON:
         # Anything else could be sent by a page in a browser without asking first.
         raise Refusal(415, "unsupported_media_type", "the body should have `Content-Type: application/json`")
     length = request.content_length
@@ -28,9 +30,10 @@ async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
         raise _too_large(most)
     try:
         if request.content.is_eof():  # it came with the headers
-            return await request.read()
-        async with asyncio.timeout(timeout_s):
-            return await request.read()
+            body = request.content.read_nowait()
+        else:
+            async with asyncio.timeout(timeout_s):
+                body = await request.read()
     except HTTPRequestEntityTooLarge:
         raise _too_large(most) from None
     except TimeoutError:
@@ -38,6 +41,9 @@ async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
         raise Refusal(408, "timeout", text, headers={"Connection": "close"}) from None
     except RequestPayloadError as error:
         raise wrong(f"the body cannot be read: {error}", code="invalid_body") from None
+    if len(body) > most:
+        raise _too_large(most)
+    return body
 
 
 def _too_large(most: int) -> Refusal:

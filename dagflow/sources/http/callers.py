@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from secrets import token_hex
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.access.grants import ANYBODY, Grant
 from dagflow.record import Record
 from dagflow.sources.http.asked import whole, wrong
+from dagflow.sources.http.ids import new_id
 from dagflow.sources.http.refusals import Refusal
 from dagflow.traceparent import is_traceparent
 from dagflow.units import parse_duration
@@ -71,7 +71,7 @@ def identify(headers: Mapping[str, str], grants: Grants | None) -> Grant:
 def request_id_of(headers: Mapping[str, str]) -> str:
     """Give the caller's own request id, if it is a valid one, else a new one."""
     given = headers.get("x-request-id")
-    return given if given is not None and _ID.fullmatch(given) else f"req_{token_hex(12)}"
+    return given if given is not None and _ID.fullmatch(given) else f"req_{new_id()}"
 
 
 def record_of(asked: Asked, caller: Caller, now_s: float, longest_s: float) -> Record:

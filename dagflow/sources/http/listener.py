@@ -49,6 +49,7 @@ class Listener:
             "max_headers": _MAX_HEADERS,
             "lingering_time": 1.0,
         }
+        self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Server | None = None
         self._is_closed = False
 
@@ -61,8 +62,7 @@ class Listener:
         address, tls = self._options.listen, self._options.tls
         context = None if tls is None else _build_tls(tls)
         handshake = {} if context is None else {"ssl_handshake_timeout": _HANDSHAKE_S}
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(
+        self._listening = await self._loop.create_server(
             self._accept, address.host, address.port, ssl=context, backlog=_BACKLOG, **handshake
         )
         return address.at_port(self._listening.sockets[0].getsockname()[1])
@@ -81,13 +81,11 @@ class Listener:
     def _accept(self) -> asyncio.Protocol:
         if self._is_closed or len(self._server.connections) >= self._options.max_connections:
             return _Refused()
-        return _Connection(self._server, loop=asyncio.get_running_loop(), **self._limits)
+        return _Connection(self._server, loop=self._loop, **self._limits)
 
     def _build_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         limit = self._options.max_body
-        return web.BaseRequest(
-            message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=limit
-        )
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=limit)
 
 
 class _Connection(web.RequestHandler):

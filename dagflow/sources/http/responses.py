@@ -26,8 +26,8 @@ def refuse(refusal: Refusal, headers: Mapping[str, str]) -> web.Response:
 
 
 def _response(body: bytes, headers: Mapping[str, str], status: int) -> web.Response:
-    told = {"Server": SERVER, **headers}
-    return web.Response(body=body, status=status, headers=told, content_type="application/json")
+    told = {"Server": SERVER, "Content-Type": "application/json", **headers}
+    return web.Response(body=body, status=status, headers=told)
 
 
 def _as_json(value: Any) -> Any:
