@@ -51,6 +51,25 @@ async def test_before_the_first_token(path, stream, script):
     assert service.report["outcomes"]["cancelled"] == 1
 
 
+@pytest.mark.parametrize("script", [[HOLD], [b'{"data"', HOLD]], ids=["before-headers", "before-the-end"])
+async def test_embeddings(script):
+    """As before; and one that waits in an edge for the slot leaves the edge."""
+    with ScriptedServer() as server:
+        server.will(Reply(script, 200, {"Content-Type": "application/json"}))
+        async with served(asking(server.url).replace('type = "inference"', 'type = "embed"')) as service:
+            asked, waits = (asyncio.ensure_future(service.ask("/v1/embeddings", {"input": text})) for text in "ab")
+            await until(lambda: server.requests and service.engine.report()["edges"]["api -> ask"]["buffered"])
+            left = await leave(waits)
+            await until(lambda: not service.engine.report()["edges"]["api -> ask"]["buffered"])
+            assert time.monotonic() - left < PROMPT_S
+            left = await leave(asked)
+            await until(lambda: server.left)
+            assert server.left[0] - left < PROMPT_S
+            await until(lambda: not service.engine.report()["in_flight"])
+    assert service.report["outcomes"]["cancelled"] == 2
+    assert len(server.requests) == 1
+
+
 async def test_in_mid_stream():
     """As before."""
     with ScriptedServer() as server:

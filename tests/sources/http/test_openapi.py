@@ -39,14 +39,14 @@ base_url = "${env:URL}"
 CHECKS = ["--exclude-checks", "positive_data_acceptance,use_after_free,ensure_resource_availability"]
 
 
-async def test_it_is_as_it_says():
+async def test_it_is_as_it_says(tmp_path):
     """No error of the service, no status and no form that the description does not have, no wrong request taken."""
     with ScriptedServer() as server:
         async with served(SERVICE, environ={"URL": f"{server.url}/v1"}) as service:
             options = ["--max-examples", "15", "--seed", "7", "--generation-database", "none", *CHECKS]
             command = ["-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", *options]
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+                sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path
             )
             output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()[-6000:]
