@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dagflow.record import Outcome
 from dagflow.telemetry.catalog import CATALOG
 from dagflow.telemetry.families import Family, Point
 from dagflow.telemetry.genai import provider_of, server_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Reading = tuple[str, dict[str, str], float | Buckets]
 
 _STATES = ("closed", "open", "half-open")
+_GOOD = (Outcome.DELIVERED, Outcome.FILTERED)
 
 
 def read_families(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) -> list[Family]:
@@ -58,6 +60,8 @@ def _readings(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) -> Ite
         yield from _of_edge(name, channel, clock_s)
     for source in wiring.sources.values():
         yield from _of_source(source)
+        if wiring.workers:
+            yield from _of_workflow(source, pipeline)
     for node in wiring.nodes.values():
         yield from _of_node(node)
     for name, metrics in wiring.metrics.items():
@@ -106,6 +110,13 @@ def _of_source(runner: SourceRunner) -> Iterator[Reading]:
     yield "dagflow_node_failed", node, runner.failed
     for outcome, durations in runner.durations.items():
         yield "dagflow_record_duration_seconds", {"source": runner.plan.name, "outcome": outcome}, durations.buckets()
+
+
+def _of_workflow(runner: SourceRunner, pipeline: str) -> Iterator[Reading]:
+    common = {"gen_ai.workflow.name": pipeline, "dagflow.source": runner.plan.name}
+    for outcome, durations in runner.workflow_durations.items():
+        error = {} if outcome in _GOOD else {"error.type": outcome.value}
+        yield "gen_ai.workflow.duration", {**common, **error, "dagflow.outcome": outcome.value}, durations.buckets()
 
 
 def _of_node(runner: NodeRunner) -> Iterator[Reading]:
@@ -185,3 +196,6 @@ def _of_calls(worker: GuardedWorker) -> Iterator[Reading]:
     for operation, durations in tally.first_chunks.items():
         labels = {**common, "gen_ai.operation.name": operation}
         yield "gen_ai.client.operation.time_to_first_chunk", labels, durations.buckets()
+    for operation, gaps in tally.chunk_gaps.items():
+        labels = {**common, "gen_ai.operation.name": operation}
+        yield "gen_ai.client.operation.time_per_output_chunk", labels, gaps.buckets()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope
 
@@ -22,7 +23,8 @@ from dagflow.errors import WouldBlock, describe
 from dagflow.live_values import abandon_live
 from dagflow.plugin import Source
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
-from dagflow.telemetry.instruments import Histogram
+from dagflow.telemetry.genai import WORKFLOW_BOUNDS
+from dagflow.telemetry.instruments import Distribution, Histogram
 from dagflow.trail import Trail
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import NodePlan
     from dagflow.telemetry.tracing import Tracer
 
+_workflow_durations: Final = partial(Distribution, WORKFLOW_BOUNDS)
+
 
 class SourceRunner:
     """A source, opened, with its outlets; owns the tickets of its records.
@@ -45,7 +49,8 @@ class SourceRunner:
         taken, failed: records accepted; those that failed here, as no record could be made of them
             or no edge took them.
         error: what `records` raised, if it did.
-        durations: by outcome, how long records took from acceptance to their end; of those that have trails.
+        durations, workflow_durations: by outcome, how long records took from acceptance to their end; of those that
+            have trails; the latter in seconds, with the bounds of the conventions for generative AI.
         telling: tells the source its outcomes.
     """
 
@@ -71,6 +76,7 @@ class SourceRunner:
         self.taken = self.failed = 0
         self.error: BaseException | None = None
         self.durations: defaultdict[Outcome, Histogram] = defaultdict(Histogram)
+        self.workflow_durations: defaultdict[Outcome, Distribution] = defaultdict(_workflow_durations)
         self.telling = Telling(plan.name, plugin, book, log)
         self._book = book
         self._faults = faults
@@ -125,7 +131,9 @@ class SourceRunner:
         """Take a ticket's outcome into the book, and tell the source."""
         self._book.settle(ticket, outcome)
         if ticket.trail is not None:
-            self.durations[outcome].observe(perf_counter_ns() - ticket.trail.accepted_ns)
+            took_ns = perf_counter_ns() - ticket.trail.accepted_ns
+            self.durations[outcome].observe(took_ns)
+            self.workflow_durations[outcome].observe(took_ns / 1e9)
         if self._tracer is not None:
             self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:

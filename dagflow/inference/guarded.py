@@ -21,6 +21,7 @@ from dagflow.inference.stack import build_guards
 from dagflow.inference.tally import Tally
 from dagflow.inference.watch import Timeouts, Watch
 from dagflow.plugin import ModelWorker
+from dagflow.telemetry.genai import operation_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
@@ -121,10 +122,14 @@ class GuardedWorker(ModelWorker):
         stream, finished = None, False
         try:
             stream = self.plugin.stream(request)
-            chunks = aiter(stream)
+            chunks, note_gap, before_s = aiter(stream), self.tally.chunk_gaps[operation_of(call)].observe, 0.0
             while (chunk := await (anext(chunks, None) if watch is None else watch.next(chunks))) is not None:
+                now_s = self._clock()
                 if call.first_s is None:
-                    call.first_s = self._clock()
+                    call.first_s = now_s
+                else:
+                    note_gap(now_s - before_s)
+                before_s = now_s
                 if chunk.usage is not None:
                     call.usage = self._charged(chunk.usage)
                     chunk = chunk if call.usage is chunk.usage else replace(chunk, usage=call.usage)

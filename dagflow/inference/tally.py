@@ -30,7 +30,7 @@ class Tally:
         silent: how many of the last calls in a row got nothing at all out of the worker.
         unmetered: how many began to answer, and ended without a usage: their tokens are in no sum.
         durations: of calls by operation and error, in seconds; sizes: of inputs and outputs by operation, in tokens;
-            first_chunks: by operation, in seconds; with the bounds of the conventions for generative AI.
+            first_chunks, chunk_gaps: by operation, in seconds; with the bounds of the conventions for generative AI.
         latency: of whole calls; first_chunk: of streams, until their first chunk; both from the asking of the worker.
     """
 
@@ -45,6 +45,7 @@ class Tally:
         self.durations: defaultdict[tuple[str, str | None], Distribution] = defaultdict(_durations)
         self.sizes: defaultdict[tuple[str, str], Distribution] = defaultdict(_sizes)
         self.first_chunks: defaultdict[str, Distribution] = defaultdict(_first_chunks)
+        self.chunk_gaps: defaultdict[str, Distribution] = defaultdict(_durations)
 
     def begin(self) -> None:
         """Count a call that is made."""

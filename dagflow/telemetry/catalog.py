@@ -83,5 +83,11 @@ CATALOG: Final[dict[str, Entry]] = {
     "gen_ai.client.token.usage": _histogram("Tokens of one call, by type.", "{token}"),
     "gen_ai.client.operation.duration": _histogram("How long a call of a model took."),
     "gen_ai.client.operation.time_to_first_chunk": _histogram("How long a stream took to its first chunk."),
+    "gen_ai.client.operation.time_per_output_chunk": _histogram(
+        "From one chunk of a stream to the next, the time of its reader included."
+    ),
+    "gen_ai.workflow.duration": _histogram(
+        "From acceptance to the outcome, of services and traced runs that have workers."
+    ),
 }
 """The metrics by name; in Prometheus, counters end in `_total`, and dots become `_`."""

@@ -21,6 +21,9 @@ DURATION_BOUNDS: Final = tuple(0.01 * 2**power for power in range(14))
 FIRST_CHUNK_BOUNDS: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Bounds of times to a first chunk, in seconds."""
 
+WORKFLOW_BOUNDS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+"""Bounds of the durations of workflows, in seconds."""
+
 _PROVIDERS: Final = {"openai": "openai", "anthropic": "anthropic"}
 
 

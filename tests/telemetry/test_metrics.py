@@ -12,6 +12,7 @@ import pytest
 from peers.otlp_receiver import OtlpReceiver, attributes_of
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from service import PLAIN, served
 
 from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
@@ -347,3 +348,20 @@ def test_names_in_prometheus():
         "gen_ai_client_token_usage_tokens"
     )
     assert prometheus_name(Family("dagflow_uptime_seconds", "gauge", "", "s", sample)) == "dagflow_uptime_seconds"
+
+
+async def test_names_of_the_conventions():
+    """What the conventions for generative AI call for, from streams and from records that fail."""
+    async with served(PLAIN.replace("[pipeline]", '[pipeline]\nname = "talk"')) as service:
+        await service.chat(stream=True)
+        await service.chat()
+        await service.chat(max_tokens=-1)
+    found = {f.name: f.points for f in service.engine.families() if f.name.startswith("gen_ai.")}
+    assert set(found) == {name for name in CATALOG if name.startswith("gen_ai.")}
+    [gaps] = found["gen_ai.client.operation.time_per_output_chunk"]
+    assert sum(gaps.value.counts) == 2  # three words
+    assert gaps.labels["gen_ai.operation.name"] == "chat"
+    workflows = {point.labels.get("error.type"): point for point in found["gen_ai.workflow.duration"]}
+    assert {error: sum(point.value.counts) for error, point in workflows.items()} == {None: 2, "failed": 1}
+    assert {point.labels["gen_ai.workflow.name"] for point in workflows.values()} == {"talk"}
+    assert workflows[None].value.bounds[0] == 1.0
