@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -17,12 +19,17 @@ from dagflow.admin.beacon import beacon_path, read_beacon
 from dagflow.admin.listener import serving
 from dagflow.compile import compile_text
 from dagflow.config import tables
+from dagflow.config.auth_tables import AuthTable, TokenTable
+from dagflow.config.metrics_tables import ExporterTable, MetricsTable
 from dagflow.config.shape import fields_of
 from dagflow.config.worker_tables import GuardKeys
 from dagflow.engine.engine import Engine
 from dagflow.engine.guard import backoff_s
 from dagflow.errors import ConfigError, WorkerError
+from dagflow.exporters.otlp import Otlp
+from dagflow.exporters.statsd import Statsd
 from dagflow.redaction import Redactor
+from dagflow.sources.http.options import HttpOptions
 from dagflow.telemetry.logging import configure_logging
 
 SLEEP = 'type = "sleep"\ndelay = "1ms"\n'
@@ -427,6 +434,19 @@ TABLES = {
     "logging": tables.LoggingTable,
     "admin": tables.AdminTable,
 }
+
+TESTED_ELSEWHERE = {
+    "telemetry": (tables.TracingTable, MetricsTable, ExporterTable, Statsd.Options, Otlp.Options),
+    "sources/http": (AuthTable, TokenTable, HttpOptions),
+}
+
+
+@pytest.mark.parametrize("folder", TESTED_ELSEWHERE)
+def test_keys_of_other_folders(folder):
+    """A key that is added there appears in a test there."""
+    tests = "".join(file.read_text() for file in (Path(__file__).parent / folder).glob("test_*.py"))
+    keys = {key for model in TESTED_ELSEWHERE[folder] for key in fields_of(model)}
+    assert {key for key in keys if not re.search(rf"(\b|\\n){key} *=", tests)} == set()
 
 
 def test_every_key_has_its_test():

@@ -250,9 +250,9 @@ async def test_a_receiver_that_is_not_there(tmp_path, keys):
 async def test_names_without_tags(tmp_path):
     """Values of labels are parts of the name; a prefix stands before it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
+        receiver.bind(("127.0.0.2", 0))
         receiver.settimeout(5)
-        keys = f'[metrics.statsd]\nport = {receiver.getsockname()[1]}\nprefix = "prod."'
+        keys = f'[metrics.statsd]\nhost = "127.0.0.2"\nport = {receiver.getsockname()[1]}\nprefix = "prod."'
         await ran(busy(tmp_path, keys))
         lines = receiver.recv(2000).decode().split("\n")
     assert "prod.dagflow_records_accepted:100|c" in lines

@@ -145,6 +145,15 @@ async def test_the_same_key_brings_the_same_answer():
     assert service.report["accepted"] == 2
 
 
+async def test_keys_that_are_remembered_are_bounded():
+    """The oldest goes first: what comes with it again is another request."""
+    text = PLAIN.replace('type = "http"', 'type = "http"\nidempotency = { max_entries = 1 }')
+    async with served(text) as service:
+        for key in ("a", "a", "b", "a"):
+            await service.chat(headers={"Idempotency-Key": key})
+    assert service.report["accepted"] == 3
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_same_key_while_it_is_under_way(stream):
     """Both wait for one record; it goes on while one of them is left."""
