@@ -12,7 +12,6 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.fifo import Fifo
 from dagflow.channel.orders import build_order
 from dagflow.channel.policies import POLICIES
@@ -61,10 +60,8 @@ class Channel:
         self._links = links
         self._policy = POLICIES[edge.when_full]
         self._buffer = build_order(edge) if order is None else order
-        self._push = self._buffer.push
-        self._pop = self._buffer.pop
-        self._receivers: Doorbell = links.receivers
-        self._waiting = links.receivers.waiting
+        self._push, self._pop = self._buffer.push, self._buffer.pop
+        self._receivers, self._waiting = links.receivers, links.receivers.waiting
         self._senders: deque[Sending] = deque()
         self._closed = self._abandoned = False
         self._bytes = 0
@@ -72,7 +69,6 @@ class Channel:
         self.marks = links.marks
         demanding = edge.max_bytes is not None or edge.max_wait_s is not None or self.marks
         self._checks = demanding or not isinstance(self._buffer, Fifo)
-        self._limit = 0
         self._set_limit()
         self.offered = self.taken = self.expired = self.cancelled = self.max_depth = 0
         self.shed_reasons: dict[str, int] = {}
@@ -170,8 +166,7 @@ class Channel:
         for sending in [s for s in self._senders if s.record.ticket is ticket]:
             self._end_sending(sending, Outcome.CANCELLED, CANCELLED)
         for record in [r for r in self._buffer if r.ticket is ticket]:
-            self._remove(record)
-            self._lose(record, Outcome.CANCELLED, CANCELLED)
+            self._take_out(record, Outcome.CANCELLED, CANCELLED)
         self._admit()
 
     def abandon(self) -> None:
@@ -222,8 +217,7 @@ class Channel:
             victim = self._policy(self._buffer, record)  # type: ignore[misc]
             if victim is record:
                 return self._refuse(record, Outcome.SHED, self.edge.when_full)
-            self._remove(victim)
-            self._lose(victim, Outcome.SHED, self.edge.when_full)
+            self._take_out(victim, Outcome.SHED, self.edge.when_full)
         self.offered += 1
         return self._put(record)
 
@@ -240,10 +234,7 @@ class Channel:
         self._receivers.rouse()
 
     async def _wait_to_send(self, record: Record) -> None:
-        sending = Sending(record)
-        if self.edge.block_timeout_s is not None:
-            loop = asyncio.get_running_loop()
-            sending.timer = loop.call_later(self.edge.block_timeout_s, self._on_block_timeout, sending)
+        sending = Sending(record, self.edge.block_timeout_s, self._on_block_timeout)
         self._senders.append(sending)
         self._set_limit()
         try:
@@ -287,10 +278,11 @@ class Channel:
         self._admit()
         return True
 
-    def _remove(self, record: Record) -> None:
+    def _take_out(self, record: Record, outcome: Outcome, reason: str) -> None:
         self._buffer.remove(record)
         if self._checks:
             self._bytes -= record.size_bytes
+        self._lose(record, outcome, reason)
 
     def _refuse(self, record: Record, outcome: Outcome, reason: str) -> None:
         """Lose a record that never came in; the books balance by the time that anybody is told."""

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagflow.record import Record
 
 
@@ -14,10 +16,11 @@ class Sending:
 
     __slots__ = ("done", "record", "timer")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, most_s: float | None, on_timeout: Callable[[Sending], None]) -> None:
+        loop = asyncio.get_running_loop()
         self.record = record
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.timer: asyncio.TimerHandle | None = None
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.timer = loop.call_later(most_s, on_timeout, self) if most_s is not None else None
 
     def release(self) -> None:
         """Let the sender go on."""

@@ -99,11 +99,7 @@ class Slot:
                 else:
                     result = await call(record)
             except BaseException as error:
-                end = perf_counter_ns()
-                observe(end - start)
-                if notes:
-                    note_failed(record, name, start, end, error)
-                node.undone += 1
+                self._note_undone(record, start, error)
                 if is_interruption(error):
                     node.end_unfinished(record, self._origin(record))
                     raise
@@ -123,6 +119,13 @@ class Slot:
                 record.ticket.end(none_outcome)
             elif result is not _HANDED_ON:
                 await pass_on(node, result, self._origin(record))
+
+    def _note_undone(self, record: Record, start: int, error: BaseException) -> None:
+        node, end = self._node, perf_counter_ns()
+        node.latency.pending.append(end - start)
+        node.undone += 1
+        if self._notes:
+            note_failed(record, node.plan.name, start, end, error)
 
     async def _wait_for_record(self) -> None:
         self._node.idle_slots += 1
