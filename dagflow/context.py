@@ -31,6 +31,7 @@ class Context:
         workers: the opened workers that this node's options name.
         live: for a stage that makes completions: whether what follows forwards a live one.
         resumes: whether this run goes on with the work of an earlier one, so that a sink adds to what it wrote.
+        position: where it is to go on, for a sink that gave one as its `position`; None to begin anew.
         timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
         pipeline: the pipeline's name.
         grants: what the tokens of `[auth]` allow; None where there is no such table.
@@ -45,6 +46,7 @@ class Context:
     workers: Mapping[str, ModelWorker] = field(default_factory=dict)
     live: bool = False
     resumes: bool = False
+    position: Any = None
     timeout_s: float | None = None
     pipeline: str = ""
     grants: Grants | None = None

@@ -24,6 +24,7 @@
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
+    ├── CheckpointMismatch     a checkpoint is of a file that meant something else
     ├── AdminError             the admin listener could not be started or reached
     ├── PipelineClosed         `submit` came after the pipeline began to drain
     └── NotDelivered           a streamed record ended otherwise than delivered
@@ -120,6 +121,19 @@ class StoreError(DagflowError):
 
     def __init__(self, path: object, reason: str, remedy: str = "see to it that it can be, or change `path`") -> None:
         super().__init__(f"`{path}` cannot be used: {reason}; {remedy}")
+
+
+class CheckpointMismatch(DagflowError):
+    """A checkpoint was begun by a file that meant something else; going on would mix answers."""
+
+    code = "checkpoint-mismatch"
+
+    def __init__(self, path: object, differences: Sequence[str]) -> None:
+        places = ", ".join(f"`{place}`" for place in differences[:5]) + (", ..." if len(differences) > 5 else "")
+        super().__init__(
+            f"the checkpoint `{path}` was begun with other settings: {places}; their answers would be mixed. "
+            "Start over with `--fresh`, or undo the change"
+        )
 
 
 class AdminError(DagflowError):

@@ -43,9 +43,12 @@ class Plugin:
     Attributes:
         contract: the version of this contract that the class is written for. A class that does not
             say goes by the version that is installed.
+        incidental: options that may differ between a run and the one that goes on with its work, since they
+            change no answer.
     """
 
     contract: ClassVar[int] = max(CONTRACTS)
+    incidental: ClassVar[frozenset[str]] = frozenset()
     Options: ClassVar[type[BaseModel]] = NoOptions
     options: Any
     context: Context
@@ -87,11 +90,14 @@ class Source(Node, ABC):
     Attributes:
         finite: whether `records` ends by itself. A run ends when all finite sources have ended.
         can_cancel: whether it may cancel what it handed in.
+        resumable: whether each of its records has a `key`, the same whenever its input is read again, so that a run can
+            go on where an earlier one stopped. May be a property.
         serves: whether callers wait for the answers of its records; every way must lead to a sink that gives them.
     """
 
     finite: bool = True
     can_cancel: bool = False
+    resumable: bool = False
     serves: ClassVar[bool] = False
 
     def exposed_at(self) -> str | None:
@@ -172,11 +178,13 @@ class Sink(Node, ABC):
     Attributes:
         default_concurrency: `concurrency` where the file does not say.
         forwards_live: whether `write` takes a live completion and forwards its chunks. May be a property.
+        resumable: whether what it has taken outlives the program, so that a later run adds to it. May be a property.
         answers: whether it hands records back to who waits for them, with `Ticket.reply`.
     """
 
     default_concurrency: ClassVar[int] = 1
     forwards_live: bool = False
+    resumable: bool = False
     answers: ClassVar[bool] = False
 
     @abstractmethod
@@ -186,6 +194,17 @@ class Sink(Node, ABC):
         Raises:
             RecordError: as for `Stage.process`.
         """
+
+    def position(self) -> Any:
+        """Say where a later run would have to go on, which takes back what was written after that.
+
+        It stands behind all for which `write` has returned, and before everything else. Asked now and then, and
+        followed by `flush`; a later run finds it as `Context.position` in `open`.
+
+        Returns:
+            A JSON-like value, or None where nothing can be taken back.
+        """
+        return None
 
     async def flush(self) -> Any:
         """Make everything written durable.

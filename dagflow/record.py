@@ -57,9 +57,10 @@ class Record(dict[str, Any]):
         meta: what came with the record but is no field; read-only.
         port: the port of the node through which the record leaves; None is the main output.
         ticket: the engine's, not the plugin's; None before acceptance.
+        key: a hash of the input that it was made of, 16 bytes; set by resumable sources alone.
     """
 
-    __slots__ = ("deadline", "id", "meta", "port", "priority", "queued_at", "session", "size_bytes", "ticket")
+    __slots__ = ("deadline", "id", "key", "meta", "port", "priority", "queued_at", "session", "size_bytes", "ticket")
 
     __eq__ = object.__eq__  # type: ignore[assignment]
     __ne__ = object.__ne__  # type: ignore[assignment]
@@ -141,6 +142,7 @@ class Ticket:
         gatherings: what each join has of it; None until a join has to know of it.
         accepted: what dead letters say of its acceptance; None where none is kept of it.
         trail: what happened to it on its way; None where nobody wants to know.
+        mark: what the checkpoint knows of it; None where there is none.
     """
 
     __slots__ = (
@@ -153,6 +155,7 @@ class Ticket:
         "error",
         "extra",
         "gatherings",
+        "mark",
         "owner",
         "record",
         "running",
@@ -172,6 +175,7 @@ class Ticket:
         self.gatherings: dict[Any, Any] | None = None
         self.accepted: Any = None
         self.trail: Trail | None = None
+        self.mark: Any = None
         self._rank = _NOTHING
 
     @property

@@ -6,12 +6,13 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dagflow.cli.common import FileArgument, SetOption, load_plan
+from dagflow.cli.common import EXIT_INVALID, FileArgument, SetOption, load_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,18 +36,30 @@ AllowFailuresOption = Annotated[bool, typer.Option("--allow-failures", help="Exi
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor the final report.")]
 
 
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Start over: forget what the checkpoint says has been done.")
+]
+
+
 def run(
     file: FileArgument,
     overrides: SetOption = None,
     report_path: ReportOption = None,
     allow_failures: AllowFailuresOption = False,
     quiet: QuietOption = False,
+    fresh: FreshOption = False,
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
     from dagflow.admin.listener import serving
 
     plan = load_plan_to_run(file, overrides, report_path)
-    execute(plan, report_path, allow_failures, quiet, company=serving)
+    execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
+
+
+def _engine(plan: Plan, fresh: bool) -> Engine:
+    from dagflow.engine.engine import Engine
+
+    return Engine(plan, fresh=fresh)
 
 
 def load_plan_to_run(file: Path, overrides: list[str] | None, report_path: Path | None) -> Plan:
@@ -80,7 +93,7 @@ def execute(
         company: what the engine has around it, as for `run_blocking`.
     """
     from dagflow.cli.report import render_report, write_report
-    from dagflow.errors import DagflowError
+    from dagflow.errors import CheckpointMismatch, DagflowError
 
     try:
         report = _run(plan, quiet, build, company)
@@ -93,6 +106,9 @@ def execute(
         if not quiet:
             with _readers_may_leave():
                 render_report(report, sys.stderr)
+    except CheckpointMismatch as error:
+        print(f"error[{error.code}]: {error}", file=sys.stderr)
+        _leave(EXIT_INVALID)
     except DagflowError as error:
         print(f"error[{error.code}]: {error}", file=sys.stderr)
         _leave(EXIT_FAILED)

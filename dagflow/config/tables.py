@@ -141,6 +141,12 @@ class DeadLettersTable(Options):
     max_age: _Wait | None = Field(None, description="older ones are deleted; never, if it is not given")
 
 
+class CheckpointTable(Options):
+    """`[checkpoint]`."""
+
+    path: FilePath = Field(description="the database that keeps what has been done, so that a later run goes on there")
+
+
 class LoggingTable(Options):
     """`[logging]`."""
 
@@ -191,6 +197,7 @@ TABLES: Final = (
     "workers",
     "auth",
     "dead_letters",
+    "checkpoint",
     "logging",
     "metrics",
     "tracing",
@@ -206,6 +213,7 @@ SETTINGS: Final[dict[str, type[BaseModel]]] = {
 
 OPTIONAL_SETTINGS: Final[dict[str, type[BaseModel]]] = {
     "dead_letters": DeadLettersTable,
+    "checkpoint": CheckpointTable,
     "auth": AuthTable,
     "tracing": TracingTable,
     "admin": AdminTable,

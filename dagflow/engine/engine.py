@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from dagflow.engine.checkpointing import Checkpointing
 from dagflow.engine.letters import Letters
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plugins, flush_sinks, open_plugins
 from dagflow.engine.readings import read_families
@@ -21,6 +22,7 @@ from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
 from dagflow.engine.wiring import Wirer
 from dagflow.errors import PipelineClosed, describe
+from dagflow.graph.meaning import meaning_of
 from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
@@ -59,6 +61,7 @@ class Engine:
         substitutes: Mapping[str, Source] | None = None,
         letters: Letters | None = None,
         resumes: bool = False,
+        fresh: bool = False,
     ) -> None:
         """Wire the plan; starts nothing.
 
@@ -66,6 +69,7 @@ class Engine:
             substitutes: stand in for sources of the file, by name.
             letters: keeps dead letters; by default what the plan says.
             resumes: whether sinks add to what an earlier run wrote.
+            fresh: whether to forget what the checkpoint knows.
         """
         self.plan = plan
         self.started = anyio.Event()
@@ -79,8 +83,13 @@ class Engine:
         self._letters = letters
         if letters is not None:
             letters.on_trouble = self._on_trouble
+        self._checkpoint = None
+        if plan.checkpoint is not None and not substitutes:  # they stand in for what could be read again
+            self._checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
+            self._checkpoint.on_trouble = self._on_checkpoint_trouble
+        given = (substitutes, letters, resumes, self._checkpoint)
         with self._redactor.scrubbing():
-            self._wiring = Wirer(plan, clock, self._log, self._redactor, substitutes, letters, resumes).wire()
+            self._wiring = Wirer(plan, clock, self._log, self._redactor, *given).wire()
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         serves = any(runner.plugin.serves for runner in self._wiring.sources.values())
@@ -114,6 +123,8 @@ class Engine:
                 if self.stopped_by is None:
                     if self._letters is not None:
                         await self._letters.open()
+                    if self._checkpoint is not None:
+                        await self._open_checkpoint(self._checkpoint)
                     with self._redactor.scrubbing():
                         await open_plugins(self._wiring)
                     self.started.set()
@@ -121,10 +132,14 @@ class Engine:
                 async with anyio.create_task_group() as beside:
                     for exporter in self._wiring.exporters.values():
                         beside.start_soon(exporter.run, self.families)
+                    if self._checkpoint is not None:
+                        beside.start_soon(self._checkpoint.run)
                     await self._run_flow()
                     beside.cancel_scope.cancel()
                 with anyio.CancelScope() as self._finishing:
                     self._failures += await flush_sinks(self._wiring, self._flush_timeout_s)
+                    if self._checkpoint is not None:
+                        await self._checkpoint.commit()
                     for exporter in self._wiring.exporters.values():
                         await exporter.send(self.families())
         finally:
@@ -132,9 +147,9 @@ class Engine:
                 await close_plugins(self._wiring, self._log)
                 if self._wiring.tracer is not None:
                     await close_in_thread(self._wiring.tracer.close, "the tracer", self._log)
-            if self._letters is not None:
+            for store in filter(None, (self._letters, self._checkpoint)):
                 with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                    await self._letters.close()
+                    await store.close()
         return self.report()
 
     def stop(self, reason: str) -> None:
@@ -182,6 +197,8 @@ class Engine:
         """Give the report as of now."""
         report = build_report(self._wiring, self.plan.name, self.clock() - self._started_at)
         failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self._wiring.sources.values() if r.error]
+        if self._checkpoint is not None:
+            report["checkpoint"] = self._checkpoint.as_dict()
         report["stopped_by"] = self._redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
         report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
         return report
@@ -237,6 +254,19 @@ class Engine:
         if reason not in self._failures:
             self._failures.append(reason)
             self.stop("dead letters cannot be kept")
+
+    def _on_checkpoint_trouble(self, reason: str) -> None:
+        """Take no more records in: that they are done could not be kept."""
+        if reason not in self._failures:
+            self._failures.append(reason)
+            self.stop("the checkpoint cannot be kept")
+
+    async def _open_checkpoint(self, checkpoint: Checkpointing) -> None:
+        sources = [name for name, runner in self._wiring.sources.items() if runner.plugin.resumable]
+        await checkpoint.open(sources)
+        checkpoint.follow(self._wiring)
+        if checkpoint.resumes:
+            self._log.info("resuming", checkpoint=str(self.plan.checkpoint.path), done=checkpoint.done_before)
 
     def _close_channels(self, name: str) -> None:
         for edge in self.plan.edges_from[name]:

@@ -18,7 +18,7 @@ from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from anyio import CancelScope
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import NodePlan
     from dagflow.plugin import Sink, Stage
     from dagflow.record import Record
+
+    Call = Callable[[Record], Awaitable[Any]]
+    Once = Callable[["NodeRunner", Call], Call]
 
 
 class NodeRunner:
@@ -49,6 +52,7 @@ class NodeRunner:
         live_slots, idle_slots: loops that run, and those of them that wait for a record.
         stragglers: scopes of slots that wait for an abandoned thread.
         position: what a sink's `flush` returned.
+        once: wraps how a sink is called, so that it takes nothing again; None where it may.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class NodeRunner:
         self.idle_slots = 0
         self.live_slots = 0
         self.position: Any = None
+        self.once: Once | None = None
         self.stragglers: set[CancelScope] = set()
         # A sink's None means delivered, a stage's means filtered.
         self.none_outcome = Outcome.DELIVERED if plan.kind == "sink" else Outcome.FILTERED

@@ -104,7 +104,8 @@ class Postbox:
             entered: the record as it entered the node, where that has changed it since.
         """
         accepted = record.ticket.accepted
-        if self._letters is None or accepted is None:
+        left_open = reason == UNFINISHED and record.ticket.mark is not None  # a later run goes on with it
+        if self._letters is None or accepted is None or left_open:
             self.not_kept += self._letters is None and outcome is Outcome.FAILED
             self._place.end(record, outcome, error)
             return
@@ -119,6 +120,8 @@ class Postbox:
 
     def _end(self, record: Record, outcome: Outcome, error: RecordError | None, kept: bool) -> None:
         self.not_kept += not kept
+        if kept and record.ticket.mark is not None:
+            record.ticket.mark.kept = True
         self._place.end(record, outcome, error)
 
     def _letter(

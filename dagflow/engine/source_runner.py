@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from dagflow.engine.book import Book
+    from dagflow.engine.checkpointing import Checkpointing
     from dagflow.engine.faults import Faults
     from dagflow.engine.outlet import Outlet
     from dagflow.engine.place import Place
@@ -66,6 +67,7 @@ class SourceRunner:
         on_cancel: Callable[[Ticket], None],
         log: Any,
         tracer: Tracer | None = None,
+        checkpoint: Checkpointing | None = None,
     ) -> None:
         self.plan = plan
         self.plugin = plugin
@@ -83,6 +85,7 @@ class SourceRunner:
         self._cancel = on_cancel
         self._log = log
         self._tracer = tracer
+        self._checkpoint = checkpoint if plugin.resumable else None
         self._scope: CancelScope | None = None
         self._stopped = False
         self._settles = False
@@ -134,6 +137,8 @@ class SourceRunner:
             took_ns = perf_counter_ns() - ticket.trail.accepted_ns
             self.durations[outcome].observe(took_ns)
             self.workflow_durations[outcome].observe(took_ns / 1e9)
+        if ticket.mark is not None:
+            self._checkpoint.note_settled(ticket.mark, outcome)
         if self._tracer is not None:
             self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:
@@ -168,7 +173,7 @@ class SourceRunner:
         direct = None if self.plan.ports else self.outlets[None].direct
         send_nowait = None if direct is None else direct.send_nowait
         marked = self.plugin.can_cancel or self.postbox.keeps or self.plugin.serves or self._tracer is not None
-        shared = book.sources > 1
+        shared, checkpoint = book.sources > 1, self._checkpoint
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
@@ -176,9 +181,17 @@ class SourceRunner:
             if shared and not book.has_room:  # while this source was asked, another one took the last place
                 with CancelScope(shield=True):
                     await book.wait_for_room()
+            mark = None if checkpoint is None else checkpoint.admit(self.plan.name, record)
+            if mark is None and checkpoint is not None:  # it is done
+                budget -= 1
+                if not budget:
+                    budget = SLICE
+                    await asyncio.sleep(0)
+                continue
             if record.ticket is not None:  # the source hands in one object again and again
                 record = record.copy()
             ticket = record.ticket = Ticket(record, self)
+            ticket.mark = mark
             if marked:
                 self._mark(ticket)
             self.taken += 1

@@ -26,7 +26,7 @@ from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.plan import ExporterPlan, NodePlan
 from dagflow.inference.guarded import GuardedWorker
-from dagflow.plugin import ChannelLinks, Context, NoOptions
+from dagflow.plugin import ChannelLinks, Context, NoOptions, Sink
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Metrics
 from dagflow.transports.memory import Memory
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dagflow.channel.channel import Channel
+    from dagflow.engine.checkpointing import Checkpointing
     from dagflow.engine.letters import Letters
     from dagflow.errors import RecordError
     from dagflow.graph.plan import EdgePlan, Plan, WorkerPlan
@@ -101,7 +102,9 @@ class Wirer:
         substitutes: Mapping[str, Source] | None = None,
         letters: Letters | None = None,
         resumes: bool = False,
+        checkpoint: Checkpointing | None = None,
     ) -> None:
+        self._checkpoint = checkpoint
         self._plan = plan
         self._clock = clock
         self._log = log
@@ -173,6 +176,7 @@ class Wirer:
                 self._cancel,
                 self._log,
                 wiring.tracer,
+                self._checkpoint,
             )
             wiring.sources[node.name] = runner
             context.room = runner.room
@@ -211,6 +215,8 @@ class Wirer:
             self._clock,
             takes_live=live,
         )
+        if self._checkpoint is not None and node.kind == "sink" and type(plugin).position is not Sink.position:
+            runner.once = self._checkpoint.once
         before = place
         if join is not None:
             join.on_expired, join.on_unfinished = runner.count_expired, runner.end_unfinished

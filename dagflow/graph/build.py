@@ -13,7 +13,7 @@ from dagflow.graph.edges import build_edges
 from dagflow.graph.exporters import build_exporters
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
-from dagflow.graph.plan import AdminPlan, DeadLettersPlan, LoggingPlan, Plan
+from dagflow.graph.plan import AdminPlan, CheckpointPlan, DeadLettersPlan, LoggingPlan, Plan
 from dagflow.graph.workers import members_first
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         transports=draft.transports,
         logging=LoggingPlan(logging.level, logging.format),
         dead_letters=_dead_letters(draft),
+        checkpoint=_checkpoint(draft),
         auth=draft.tables.get(("auth",)),
         tracing=draft.tables.get(("tracing",)),
         exporters=draft.exporters,
@@ -77,6 +78,11 @@ def _build_settings(draft: Draft, document: Document) -> Iterator[Diagnostic]:
 def _dead_letters(draft: Draft) -> DeadLettersPlan | None:
     table = draft.tables.get(("dead_letters",))
     return None if table is None else DeadLettersPlan(table.path, table.max_records, table.max_age)
+
+
+def _checkpoint(draft: Draft) -> CheckpointPlan | None:
+    table = draft.tables.get(("checkpoint",))
+    return None if table is None else CheckpointPlan(table.path)
 
 
 def _admin(draft: Draft) -> AdminPlan | None:

@@ -191,6 +191,13 @@ class DeadLettersPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointPlan:
+    """Where a run keeps what it has done."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class AdminPlan:
     """Where the admin listener listens; `token_file` is where its address and token are written, if the file says."""
 
@@ -218,6 +225,7 @@ class Plan:
     transports: Mapping[str, type[Transport]] = field(default_factory=dict)
     logging: LoggingPlan = LoggingPlan()
     dead_letters: DeadLettersPlan | None = None
+    checkpoint: CheckpointPlan | None = None
     auth: AuthTable | None = None
     tracing: TracingTable | None = None
     exporters: Mapping[str, ExporterPlan] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from anyio import to_thread
@@ -48,7 +49,10 @@ class Jsonl(LineSink):
         appends = self.options.mode == "append" or self.context.resumes
         # In a thread, which is left behind where this is cancelled: a named pipe opens only when somebody reads it.
         fd = await to_thread.run_sync(_open, self.options.path, appends, abandon_on_cancel=True)
-        return build_output(fd, str(self.options.path), owned=True, begin=_end_last_line if appends else _empty)
+        begin = _end_last_line if appends else _empty
+        if self.context.position is not None:
+            begin = partial(_cut_off, offset=_checked(fd, self.options.path, self.context.position))
+        return build_output(fd, str(self.options.path), owned=True, begin=begin)
 
 
 def open_to_append(path: Path) -> FileOutput:
@@ -77,6 +81,20 @@ def _open(path: Path, append: bool) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _checked(fd: int, path: Path, position: dict[str, int]) -> int:
+    """Give the offset of a position, if the file still reaches there; else let go of it."""
+    offset, size = position["offset"], os.fstat(fd).st_size
+    if size < offset:
+        os.close(fd)
+        raise PluginError(f"`{path}` has {size} bytes, but {offset} were written; start over with `--fresh`")
+    return offset
+
+
+def _cut_off(fd: int, offset: int) -> None:
+    os.ftruncate(fd, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
 
 
 def _empty(fd: int) -> None:

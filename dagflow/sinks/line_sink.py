@@ -30,6 +30,10 @@ class LineSink(Sink):
     def forwards_live(self) -> bool:  # type: ignore[override]
         return self.options.format == "stream"
 
+    @property
+    def resumable(self) -> bool:  # type: ignore[override]
+        return self.options.format != "stream"
+
     @abstractmethod
     async def build_output(self) -> Output:
         """Open what the lines go to."""
@@ -55,6 +59,9 @@ class LineSink(Sink):
         waiting = self._output.write(self._encode(record))
         if waiting is not None:
             await waiting
+
+    def position(self) -> dict[str, Any] | None:
+        return self._output.position()
 
     async def flush(self) -> dict[str, Any] | None:
         if self._live is not None:

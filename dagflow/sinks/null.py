@@ -13,5 +13,7 @@ if TYPE_CHECKING:
 class Null(Sink):
     """Delivers each record to nobody."""
 
+    resumable = True
+
     async def write(self, record: Record) -> None:
         pass

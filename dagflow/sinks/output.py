@@ -39,6 +39,9 @@ class Output(Protocol):
             WriteFailed: the operating system refused; awaiting may raise it, too.
         """
 
+    def position(self) -> dict[str, Any] | None:
+        """Give the position after all lines, or None where there is none."""
+
     async def sync(self) -> dict[str, Any] | None:
         """Make all lines durable; return the position after them, or None where there is none."""
 
@@ -91,10 +94,14 @@ class FileOutput:
             os.ftruncate(self._fd, position - written)
             os.lseek(self._fd, position - written, os.SEEK_SET)
 
+    def position(self) -> dict[str, Any]:
+        self._begin_once()
+        return {"offset": os.lseek(self._fd, 0, os.SEEK_CUR)}
+
     async def sync(self) -> dict[str, Any]:
         self._begin_once()
         await to_thread.run_sync(os.fsync, self._fd)
-        return {"offset": os.lseek(self._fd, 0, os.SEEK_CUR)}
+        return self.position()
 
     def close(self) -> None:
         if self._owned:
@@ -149,6 +156,9 @@ class StreamOutput:
             raise WriteFailed(self._name, error) from error
         self._torn = memoryview(line)[written:]
 
+    def position(self) -> None:
+        return None
+
     async def sync(self) -> None:
         return None
 
@@ -171,6 +181,9 @@ class TextOutput:
     def write(self, line: bytes) -> None:
         self._file.write(line.decode())
         self._file.flush()
+
+    def position(self) -> None:
+        return None
 
     async def sync(self) -> None:
         return None

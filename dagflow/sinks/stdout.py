@@ -22,6 +22,9 @@ class Stdout(LineSink):
         except io.UnsupportedOperation:
             return TextOutput(sys.stdout)
 
+    def position(self) -> None:
+        return None
+
     async def flush(self) -> None:
         """End a line that was cut off. What is written is out, and a later run prints from its own beginning."""
         if self._live is not None:

@@ -59,6 +59,9 @@ class Generate(Source):
                 raise PydanticCustomError("zero_rate", "expected a `rate` above 0")
             return self
 
+    resumable = True
+    incidental = frozenset({"count", "rate", "burst"})
+
     def __init__(self, options: BaseModel | None = None) -> None:
         super().__init__(options)
         self.finite = self.options.count is not None
@@ -80,6 +83,7 @@ class Generate(Source):
             record = Record({"input": render(n), "n": n}, f"{prefix}{n}")
             if decorate is not None:
                 decorate(record)
+            record.key = n.to_bytes(16, "big")
             self._made = n + 1
             yield record
 

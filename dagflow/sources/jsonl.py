@@ -55,9 +55,14 @@ class Jsonl(Source):
                 raise PydanticCustomError("fields_of_batch", "batch lines have their own fields; remove `fields`")
             return self
 
+    incidental = frozenset({"path", "max_line"})
     _stdin: Lock | None = None
     _total: int | None = None
     _read = 0  # bytes, line feeds included
+
+    @property
+    def resumable(self) -> bool:  # type: ignore[override]
+        return str(self.options.path) != "-"
 
     def writes(self) -> set[str]:
         return set(BATCH_FIELDS if self.options.format == "openai-batch" else self.options.fields)

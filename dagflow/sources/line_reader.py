@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -41,6 +42,12 @@ class LineReader:
     def read(self, line: bytes | None) -> Record | None:
         """Make a record of a line; None where it is blank. A line of None was too long to be read."""
         self._number += 1
+        record = self._read(line)
+        if record is not None:
+            record.key = blake2b(b"" if line is None else line, digest_size=16).digest()
+        return record
+
+    def _read(self, line: bytes | None) -> Record | None:
         if line is None:
             return self._unreadable(f"longer than `max_line` ({render_size(self._options.max_line)})")
         if self._number == 1:

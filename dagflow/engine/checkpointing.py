@@ -1,0 +1,223 @@
+"""Checkpointing: keeps what a run has done, so that a later one goes on from there.
+
+Now and then, in one step of the event loop, it notes what has settled, how far each sink has come, and what sinks have
+of records that have not settled. That is committed once the sinks have made it durable. So what stands before a sink's
+position was written for a record that the checkpoint knows, and what stands behind it is written again.
+
+A record is done when it was delivered or filtered, or failed with its dead letter kept; all else is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter, defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dagflow.errors import CheckpointMismatch, OpenFailed, StoreError, describe
+from dagflow.record import Outcome
+from dagflow.store.checkpoint import (
+    CHECKPOINT,
+    Step,
+    add_step,
+    read_meaning,
+    read_positions,
+    read_settled,
+    read_written,
+    start_over,
+)
+from dagflow.store.database import open_database
+from dagflow.store.ledger import Ledger
+from dagflow.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from dagflow.engine.node_runner import NodeRunner
+    from dagflow.engine.wiring import Wiring
+    from dagflow.graph.plan import CheckpointPlan
+    from dagflow.record import Record
+
+EVERY_S: Final = 0.05
+"""The pause between two commits, in seconds; a commit takes some time of its own."""
+
+_DONE: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED})
+_NAME: Final = "checkpoint"
+
+
+class Mark:
+    """What a checkpoint knows of one record that is in flight.
+
+    Attributes:
+        source, key: which record it is, over runs.
+        written: the ids under which sinks have taken it in this run.
+        had: those under which they had taken it when an earlier run ended; these are not written again.
+        kept: whether a dead letter of it was kept.
+    """
+
+    __slots__ = ("had", "kept", "key", "source", "written")
+
+    def __init__(self, source: str, key: bytes, had: Counter[tuple[str, str]] | None) -> None:
+        self.source = source
+        self.key = key
+        self.written: list[tuple[str, str]] = []
+        self.had = had
+        self.kept = False
+
+    def take_written(self, sink: str, id: str) -> bool:
+        """Say whether an earlier run has written it, once for each time."""
+        if self.had is None or not self.had[sink, id]:
+            return False
+        self.had[sink, id] -= 1
+        self.written.append((sink, id))
+        return True
+
+
+class Checkpointing:
+    """The checkpoint of one run.
+
+    Attributes:
+        positions: where each sink is to go on.
+        done_before: how many records earlier runs have done.
+        on_trouble: told why no more records can be taken in.
+    """
+
+    def __init__(self, plan: CheckpointPlan, meaning: Mapping[str, Any], fresh: bool) -> None:
+        """Take the plan, what the file means, and whether to start over."""
+        self.positions: dict[str, Any] = {}
+        self.on_trouble: Callable[[str], None] = lambda reason: None
+        self._plan = plan
+        self._meaning = meaning
+        self._fresh = fresh
+        self._writer = Writer(partial(open_database, plan.path, CHECKPOINT, create=True))
+        self._ledgers: dict[str, Ledger] = {}
+        self._had: defaultdict[tuple[str, bytes], Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._partly: dict[Mark, None] = {}
+        self._settled: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._sinks: list[NodeRunner] = []
+        self.done_before = 0
+
+    @property
+    def resumes(self) -> bool:
+        """Whether this run goes on with the work of an earlier one."""
+        return self.done_before > 0 or bool(self._had)
+
+    async def open(self, sources: Iterable[str]) -> None:
+        """Open the store and read what was done.
+
+        Raises:
+            CheckpointMismatch: it is of a file that meant something else.
+            OpenFailed: it can't be opened or read.
+        """
+        self._ledgers = {source: Ledger() for source in sources}
+        try:
+            await self._writer.open()
+            await self._writer.ask(self._read)
+        except sqlite3.Error as error:
+            raise OpenFailed(_NAME, StoreError(self._plan.path, str(error))) from error
+        except StoreError as error:
+            raise OpenFailed(_NAME, error) from error
+
+    def follow(self, wiring: Wiring) -> None:
+        """Tell the sinks where to go on, and take those whose positions are kept."""
+        for _, context in wiring.plugins:
+            context.resumes = context.resumes or self.resumes
+            context.position = self.positions.get(context.name)
+        self._sinks = [node for node in wiring.nodes.values() if node.plan.kind == "sink"]
+
+    def admit(self, source: str, record: Record) -> Mark | None:
+        """Mark a record that a source brings; None if it is done."""
+        key = self._ledgers[source].admit(record.key)
+        return None if key is None else Mark(source, key, self._had.pop((source, key), None))
+
+    def note_settled(self, mark: Mark, outcome: Outcome) -> None:
+        """Take note of how a record ended."""
+        self._partly.pop(mark, None)
+        if outcome in _DONE or (mark.kept and outcome is not Outcome.CANCELLED):
+            self._settled[mark.source].append(mark.key)
+
+    def once(self, node: NodeRunner, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
+        """Wrap how a sink is called, so that it does not take again what an earlier run has given it."""
+        name = node.plan.name
+
+        async def once(record: Record) -> Any:
+            mark: Mark | None = record.ticket.mark
+            if mark is None:
+                return await call(record)
+            if not mark.take_written(name, record.id):
+                await call(record)
+                mark.written.append((name, record.id))
+            self._partly[mark] = None
+            return None
+
+        return once
+
+    async def run(self) -> None:
+        """Commit now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit how things stand; what goes wrong is told, and nothing of it is lost for the next time."""
+        if not self._settled and not self._partly:
+            return
+        settled, self._settled = self._settled, defaultdict(list)
+        positions = {node.plan.name: node.plugin.position() for node in self._sinks}
+        step = Step(
+            {source: b"".join(keys) for source, keys in settled.items()},
+            {sink: position for sink, position in positions.items() if position is not None},
+            [(mark.source, mark.key, sink, id) for mark in self._partly for sink, id in mark.written],
+        )
+        committed = False
+        try:
+            for node in self._sinks:
+                if node.plan.name in step.positions:
+                    await node.plugin.flush()
+            await self._writer.ask(partial(add_step, step=step))
+            committed = True
+        except Exception as error:
+            self.on_trouble(f"checkpoint: {StoreError(self._plan.path, describe(error))}")
+        finally:
+            if not committed:  # to be noted twice does no harm
+                for source, keys in settled.items():
+                    self._settled[source] += keys
+
+    async def close(self) -> None:
+        """Let go of the store; twice is fine."""
+        await self._writer.close()
+        for ledger in self._ledgers.values():
+            ledger.close()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the numbers as JSON-like values."""
+        skipped = {name: ledger.skipped for name, ledger in self._ledgers.items()}
+        return {"path": str(self._plan.path), "resumed": self.resumes, "skipped": sum(skipped.values())}
+
+    def _read(self, connection: sqlite3.Connection) -> None:
+        """Read what an earlier run has done; called in the thread of the store."""
+        meaning = read_meaning(connection)
+        if meaning is None or self._fresh:
+            start_over(connection, self._meaning)
+            return
+        if meaning != self._meaning:
+            raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
+        self.positions = read_positions(connection)
+        for source, key, sink, id in read_written(connection):
+            self._had[source, key][sink, id] += 1
+        self.done_before = sum(
+            ledger.fill(read_settled(connection, source)) for source, ledger in self._ledgers.items()
+        )
+
+
+def differences(before: Any, now: Any, place: str = "") -> list[str]:
+    """Name the places at which two values of JSON differ."""
+    if before == now:
+        return []
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [place]
+    found = []
+    for name in dict.fromkeys([*before, *now]):
+        found += differences(before.get(name), now.get(name), f"{place}.{name}" if place else name)
+    return found

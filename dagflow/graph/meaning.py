@@ -1,0 +1,29 @@
+"""Meaning: what a plan makes of its input, whatever it runs on: what two runs must share to make one output.
+
+How fast, how long, how often and where from is no part of it; which stages with which options, over which edges, is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagflow.graph.plan import NodePlan, Plan, WorkerPlan
+
+
+def meaning_of(plan: Plan) -> dict[str, Any]:
+    """Give what a plan means, as JSON; without secrets."""
+    found: dict[str, Any] = {"sources": {}, "stages": {}, "sinks": {}, "edges": {}, "workers": {}}
+    for node in plan.nodes.values():
+        ways = {"join": None if node.join is None else node.join.mode, "fan_out": node.fan_out}
+        found[f"{node.kind}s"][node.name] = {**_options_of(node), **ways, "on_error": node.on_error}
+    for edge in plan.edges:
+        found["edges"][edge.name] = {"when": None if edge.when is None else edge.when.source}
+    for worker in plan.workers.values():
+        found["workers"][worker.name] = _options_of(worker)
+    return found
+
+
+def _options_of(plan: NodePlan | WorkerPlan) -> dict[str, Any]:
+    options = plan.options.model_dump(mode="json", by_alias=True, exclude=set(plan.cls.incidental))
+    return {"type": plan.type, **options}
