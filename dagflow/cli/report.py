@@ -86,6 +86,8 @@ def check_report_is_apart(path: Path, plan: Plan) -> None:
     where = str(path.resolve())
     if plan.path is not None and where == str(plan.path.resolve()):
         raise DagflowError(f"the report can't be written to `{path}`: it is the pipeline file")
+    if plan.checkpoint is not None and where == str(plan.checkpoint.path.resolve()):
+        raise DagflowError(f"the report can't be written to `{path}`: the checkpoint is kept there")
     if plan.dead_letters is not None and where == str(plan.dead_letters.path.resolve()):
         raise DagflowError(f"the report can't be written to `{path}`: dead letters are kept there")
     for node in plan.nodes.values():
@@ -107,6 +109,9 @@ def _replace(path: Path, content: bytes) -> None:
 def _blocks(report: Report) -> Iterator[str | Table]:
     yield _headline(report)
     yield _balance(report)
+    checkpoint = report.get("checkpoint", {})
+    if checkpoint.get("skipped"):
+        yield f"{show_count(checkpoint['skipped'])} more had been done by earlier runs; `--fresh` starts over"
     yield _node_table(report["nodes"])
     yield from _lines(_node_notes(report))
     if report.get("workers"):

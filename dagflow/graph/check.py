@@ -12,6 +12,7 @@ from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import ERROR_PORT, edge_key
 from dagflow.graph.gathering import check_gathering
 from dagflow.graph.order import find_cycles, forward_order, reachable
+from dagflow.graph.resuming import check_resuming
 from dagflow.graph.serving import check_serving
 from dagflow.graph.workers import check_workers
 
@@ -34,6 +35,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
         yield from _check_error_ports(draft)
         yield from _check_best_effort(draft)
         yield from check_serving(draft, bool(cyclic))
+        yield from check_resuming(draft)
 
 
 def _check_presence(draft: Draft) -> Iterator[Diagnostic]:

@@ -5,6 +5,8 @@ How fast, how long, how often and where from is no part of it; which stages with
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,17 +15,20 @@ if TYPE_CHECKING:
 
 def meaning_of(plan: Plan) -> dict[str, Any]:
     """Give what a plan means, as JSON; without secrets."""
+    folder = Path() if plan.path is None else plan.path.parent
     found: dict[str, Any] = {"sources": {}, "stages": {}, "sinks": {}, "edges": {}, "workers": {}}
     for node in plan.nodes.values():
         ways = {"join": None if node.join is None else node.join.mode, "fan_out": node.fan_out}
-        found[f"{node.kind}s"][node.name] = {**_options_of(node), **ways, "on_error": node.on_error}
+        found[f"{node.kind}s"][node.name] = {**_options_of(node, folder), **ways, "on_error": node.on_error}
     for edge in plan.edges:
         found["edges"][edge.name] = {"when": None if edge.when is None else edge.when.source}
     for worker in plan.workers.values():
-        found["workers"][worker.name] = _options_of(worker)
+        found["workers"][worker.name] = _options_of(worker, folder)
     return found
 
 
-def _options_of(plan: NodePlan | WorkerPlan) -> dict[str, Any]:
+def _options_of(plan: NodePlan | WorkerPlan, folder: Path) -> dict[str, Any]:
     options = plan.options.model_dump(mode="json", by_alias=True, exclude=set(plan.cls.incidental))
-    return {"type": plan.type, **options}
+    # The folder that all stands in may have moved.
+    paths = {name: os.path.relpath(value, folder) for name, value in plan.options if isinstance(value, Path)}
+    return {"type": plan.type, **options, **{name: path for name, path in paths.items() if name in options}}

@@ -78,6 +78,8 @@ class NodePlan:
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
         serves: for a source: whether callers wait for answers.
         answers: for a sink: whether it gives them.
+        finite: for a source: whether it ends by itself.
+        resumable: for a source or sink: whether a run can go on where an earlier one stopped.
         exposed_at: for a source: the address at which others could use it without `[auth]`.
     """
 
@@ -103,6 +105,8 @@ class NodePlan:
     live: bool = False
     serves: bool = False
     answers: bool = False
+    finite: bool = True
+    resumable: bool = False
     exposed_at: str | None = None
 
     def build(self) -> Any:

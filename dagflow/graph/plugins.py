@@ -57,6 +57,8 @@ def ask_declarations(cls: type[Node], options: BaseModel) -> dict[str, Any]:
         "writes": None if writes is None else _names("writes", writes),
         "ports": _names("ports", node.ports()),
         "answers": bool(getattr(node, "answers", False)),
+        "finite": bool(getattr(node, "finite", True)),
+        "resumable": bool(getattr(node, "resumable", False)),
         "serves": bool(getattr(node, "serves", False)),
         "exposed_at": node.exposed_at() if isinstance(node, Source) else None,
         "forwards": bool(getattr(node, "forwards_live" if isinstance(node, Sink) else "passes_live", False)),

@@ -48,6 +48,8 @@ class Inference(Stage):
     none. `stream = false` among the parameters of a record is for whoever reads no chunks.
     """
 
+    incidental = frozenset({"dedup", "cache", "stream"})
+
     default_concurrency = 8
     default_retry_budget = 0.1
 

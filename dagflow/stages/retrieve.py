@@ -39,6 +39,8 @@ class Retrieve(Stage):
     Where nothing fits, it is empty.
     """
 
+    incidental = frozenset({"index"})
+
     class Options(Options):
         documents: FilePath = Field(
             description="a folder, searched with the folders in it for `.md`, `.rst` and `.txt`, or a single file"

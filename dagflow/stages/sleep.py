@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Sleep(Stage):
     """Waits for each record, then passes it on unchanged."""
 
+    incidental = frozenset({"delay", "seed"})
+
     class Options(Options):
         delay: Delay = Field(description='how long: "20ms", "uniform(5ms, 20ms)" or "lognormal(20ms, 0.5)"')
         seed: int = Field(0, description="the same seed gives the same series of delays")

@@ -34,6 +34,8 @@ class Echo(ModelWorker):
     `max_tokens` is honoured, with finish reason `length`; a token is a word. Makes no embeddings.
     """
 
+    incidental = frozenset({"delay", "chunk_delay", "error_rate", "error", "seed"})
+
     class Options(Options):
         delay: Delay = Field(
             Delay("0s"), description='time to the first chunk: "20ms", "uniform(5ms, 20ms)", "lognormal(20ms, 0.5)"'

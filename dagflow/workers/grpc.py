@@ -39,6 +39,10 @@ _KINDS: Final = {
 class Grpc(ModelWorker):
     """Asks a server of dagflow's worker protocol at `address`."""
 
+    incidental = frozenset(
+        {"address", "token", "tls", "ca_file", "cert_file", "key_file", "server_name", "max_message", "keepalive"}
+    )
+
     remote = True
 
     class Options(Options):

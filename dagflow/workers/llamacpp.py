@@ -41,6 +41,8 @@ class LlamaCpp(ModelWorker):
     `usage` counts the tokens that the model made, the one that ends the answer included.
     """
 
+    incidental = frozenset({"threads", "gpu_layers"})
+
     default_max_in_flight = 1
 
     class Options(Options):

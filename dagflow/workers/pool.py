@@ -61,6 +61,8 @@ class Pool(ModelWorker):
     The completion says in `worker` who answered.
     """
 
+    incidental = frozenset({"strategy"})
+
     class Options(Options):
         members: list[Annotated[Member, BeforeValidator(_as_member)]] = Field(
             min_length=1,

@@ -29,6 +29,8 @@ class VLLM(OpenAI):
     In a pool with `strategy = "least_busy"`, what the server has to do for others counts, too.
     """
 
+    incidental = OpenAI.incidental | frozenset({"priority", "load_interval"})
+
     class Options(OpenAI.Options):
         base_url: BaseUrl = Field("http://127.0.0.1:8000/v1", description="where the server's endpoints begin")
         priority: bool = Field(

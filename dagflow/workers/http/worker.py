@@ -40,6 +40,10 @@ _NOT_PARAMETERS: Final = ("messages", "prompt", "model", "stream", "stream_optio
 class HttpWorker(ModelWorker):
     """Asks one server; a class for each dialect says how a request is written and an answer read."""
 
+    incidental = frozenset(
+        {"base_url", "api_key", "extra_headers", "ca_file", "insecure_tls", "stream_usage", "embed_batch"}
+    )
+
     remote: ClassVar[bool] = True
     _session: Session | None = None
 
