@@ -10,12 +10,14 @@ A record is done when it was delivered or filtered, or failed with its dead lett
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections import Counter, defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.errors import CheckpointMismatch, OpenFailed, StoreError, describe
+from dagflow.claims import claim
+from dagflow.errors import CheckpointMismatch, OpenFailed, PluginError, StoreError, describe
 from dagflow.record import Outcome
 from dagflow.store.checkpoint import (
     CHECKPOINT,
@@ -96,6 +98,7 @@ class Checkpointing:
         self._partly: dict[Mark, None] = {}
         self._settled: defaultdict[str, list[bytes]] = defaultdict(list)
         self._sinks: list[NodeRunner] = []
+        self._claim: int | None = None
         self.done_before = 0
 
     @property
@@ -113,10 +116,12 @@ class Checkpointing:
         self._ledgers = {source: Ledger() for source in sources}
         try:
             await self._writer.open()
+            self._claim = os.open(self._plan.path, os.O_RDONLY | os.O_CLOEXEC)
+            claim(self._claim, self._plan.path)
             await self._writer.ask(self._read)
         except sqlite3.Error as error:
             raise OpenFailed(_NAME, StoreError(self._plan.path, str(error))) from error
-        except StoreError as error:
+        except (OSError, PluginError, StoreError) as error:
             raise OpenFailed(_NAME, error) from error
 
     def follow(self, wiring: Wiring) -> None:
@@ -187,6 +192,9 @@ class Checkpointing:
     async def close(self) -> None:
         """Let go of the store; twice is fine."""
         await self._writer.close()
+        if self._claim is not None:  # not before: SQLite loses its locks with any descriptor of its file
+            os.close(self._claim)
+            self._claim = None
         for ledger in self._ledgers.values():
             ledger.close()
 

@@ -1,0 +1,291 @@
+"""Checkpoints: a run that was killed, drained or finished goes on where it was; nothing is lost or written twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+FILE = """
+[pipeline]
+drain_timeout = "10ms"
+edges = [{ from = "in", to = "ask" }, { from = "ask", to = "out" }]
+[sources.in]
+type = "jsonl"
+path = "in.jsonl"
+[stages.ask]
+type = "inference"
+worker = "main"
+concurrency = 8
+[sinks.out]
+type = "jsonl"
+path = "out.jsonl"
+fields = ["id", "prompt"]
+[workers.main]
+type = "echo"
+delay = "1ms"
+[checkpoint]
+path = "checkpoint.db"
+"""
+
+
+class Folder:
+    """A folder with a pipeline in it."""
+
+    def __init__(self, path: Path, text: str, lines: list[dict[str, str]]) -> None:
+        self.path = path
+        self.write(text)
+        self.put(lines)
+
+    def write(self, text: str) -> None:
+        """Write the pipeline's file."""
+        self.file = self.path / "p.toml"
+        self.file.write_text(text)
+
+    def put(self, lines: list[dict[str, str]]) -> None:
+        """Write the input."""
+        (self.path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start a run."""
+        command = [sys.executable, "-m", "dagflow", "run", "-q", "--report", str(self.path / "report.json")]
+        return subprocess.Popen([*command, str(self.file), *options], stderr=subprocess.PIPE, text=True)
+
+    def run(self, *options: str, code: int = 0) -> dict:
+        """Run to the end; gives the report."""
+        process = self.start(*options)
+        _, self.errors = process.communicate(timeout=50)
+        assert process.returncode == code, self.errors
+        return json.loads((self.path / "report.json").read_text()) if code in (0, 65, 75) else {}
+
+    def end_when(self, lines: int, by: int = signal.SIGKILL, name: str = "out.jsonl") -> None:
+        """Start a run, and end it when a sink has so many lines."""
+        process = self.start()
+        until = time.monotonic() + 50
+        while len(self.ids(name)) < lines and time.monotonic() < until:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.001)
+        os.kill(process.pid, by)
+        process.communicate(timeout=50)
+
+    def ids(self, name: str = "out.jsonl") -> list[str]:
+        """The ids that stand in a sink's file, in whole lines."""
+        path = self.path / name
+        return [json.loads(line)["id"] for line in path.read_text().splitlines(True) if line.endswith("\n")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two thousand prompts, each fourth of which is the same line."""
+    (tmp_path / "out.jsonl").touch()
+    lines = [{"id": f"r{n}" if n % 4 else "same", "prompt": f"Say {n if n % 4 else 'it again'}"} for n in range(2000)]
+    return Folder(tmp_path, FILE.replace('path = "in.jsonl"', 'path = "in.jsonl"\nfields = ["prompt"]'), lines)
+
+
+def wanted(folder):
+    """The ids of the input."""
+    return Counter(json.loads(line)["id"] for line in (folder.path / "in.jsonl").read_text().splitlines())
+
+
+def test_killed_again_and_again(folder):
+    """The output is complete, without a line twice, also of lines that look alike."""
+    for lines in (200, 800, 1400):
+        folder.end_when(lines)
+    report = folder.run()
+    assert Counter(folder.ids()) == wanted(folder)
+    assert report["checkpoint"]["resumed"]
+    assert report["accepted"] + report["checkpoint"]["skipped"] == 2000
+    assert report["checkpoint"]["skipped"] > 1000
+
+
+def test_two_sinks_of_which_one_lags(folder):
+    """What only one of them had written when the run was killed, that one does not write again."""
+    more = """
+[stages.slow]
+type = "sleep"
+delay = "5ms"
+[sinks.also]
+type = "jsonl"
+path = "also.jsonl"
+fields = ["id"]
+"""
+    text = folder.file.read_text().replace(
+        'to = "out" }', 'to = "out" }, { from = "ask", to = "slow" }, { from = "slow", to = "also" }'
+    )
+    folder.write(text + more)
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(300)])
+    (folder.path / "also.jsonl").touch()
+    folder.end_when(20, name="also.jsonl")
+    assert len(folder.ids()) > len(folder.ids("also.jsonl"))
+    folder.end_when(120, name="also.jsonl")
+    folder.run()
+    assert Counter(folder.ids()) == Counter(folder.ids("also.jsonl")) == wanted(folder)
+
+
+def test_a_drain_leaves_open_what_it_cut_off(folder):
+    """It makes no dead letters of it, since a later run goes on with it."""
+    letters = '[dead_letters]\npath = "letters.db"\n'
+    folder.write(folder.file.read_text().replace("1ms", "50ms") + letters)
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(40)])
+    folder.end_when(5, signal.SIGTERM)
+    first = json.loads((folder.path / "report.json").read_text())
+    assert first["exit_code"] == 75
+    assert first["outcomes"]["cancelled"] > 0
+    assert first["dead_letters"]["kept"] == 0
+    report = folder.run()
+    assert first["outcomes"]["delivered"] == report["checkpoint"]["skipped"]
+    assert Counter(folder.ids()) == wanted(folder)
+
+
+def test_finished_and_run_again(folder):
+    """There is nothing left to do, until the input has more, or `--fresh` starts over."""
+    folder.run()
+    size = (folder.path / "out.jsonl").stat().st_size
+    assert folder.run()["accepted"] == 0
+    assert (folder.path / "out.jsonl").stat().st_size == size
+    with (folder.path / "in.jsonl").open("a") as file:
+        file.write('{"id": "more", "prompt": "Say more"}\n')
+    assert folder.run()["accepted"] == 1
+    assert Counter(folder.ids()) == wanted(folder)
+    assert folder.run("--fresh")["accepted"] == 2001
+    assert Counter(folder.ids()) == wanted(folder)
+
+
+def test_a_line_is_known_by_what_it_says(folder):
+    """Not by its place or its id: lines that are put in between are new, and a changed one is."""
+    lines = [{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(10)]
+    folder.put(lines)
+    folder.run()
+    lines[5]["prompt"] = "Say something else"
+    folder.put([{"id": "first", "prompt": "Say first"}, *lines])
+    assert folder.run()["accepted"] == 2
+    assert folder.ids()[-2:] == ["first", "r5"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ('worker = "main"', 'worker = "main"\nparameters = { temperature = 1.0 }', "stages.ask.parameters.temperature"),
+        ('type = "echo"\ndelay = "1ms"', 'type = "extractive"', "workers.main.type"),
+        ('to = "out" }', 'to = "out", when = "prompt" }', "edges.ask -> out.when"),
+        ('["id", "prompt"]', '["id"]', "sinks.out.fields"),
+    ],
+)
+def test_a_changed_file(folder, before, after, place):
+    """A change that would mix answers is refused, with its place and the remedy; nothing is touched."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    folder.run()
+    text = folder.file.read_text()
+    assert before in text
+    folder.write(text.replace(before, after))
+    folder.run(code=78)
+    assert f"`{place}`" in folder.errors
+    assert "--fresh" in folder.errors
+    assert folder.ids() == ["a"]
+    folder.write(text)
+    assert folder.run()["accepted"] == 0
+
+
+def test_changes_that_change_no_answer(folder):
+    """Do no harm: how fast, how often, where the input lies."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    folder.run()
+    (folder.path / "in.jsonl").rename(folder.path / "moved.jsonl")
+    text = folder.file.read_text().replace("in.jsonl", "moved.jsonl").replace("1ms", "2ms")
+    folder.write(text.replace("concurrency = 8", "concurrency = 3\nretry = { attempts = 2 }"))
+    assert folder.run()["accepted"] == 0
+
+
+def test_what_counts_as_done(folder):
+    """What failed is tried again, unless its dead letter was kept."""
+    failing = folder.file.read_text().replace('delay = "1ms"', 'error_rate = 1.0\nerror = "refused"')
+    folder.write(failing)
+    folder.put([{"id": "a", "prompt": "Say a"}, {"id": "b"}])
+    assert folder.run(code=65)["outcomes"]["failed"] == 2
+    assert folder.run(code=65)["outcomes"]["failed"] == 2
+    letters = '[dead_letters]\npath = "letters.db"\n[defaults]\nnode = { on_error = "dead_letter" }\n'
+    text = failing.replace("concurrency = 8", 'concurrency = 8\non_error = "dead_letter"')
+    folder.write(text + letters.split("[defaults]")[0])
+    assert folder.run("--fresh", code=65)["outcomes"]["failed"] == 2
+    report = folder.run(code=0)
+    assert report["accepted"] == 0
+    assert report["dead_letters"]["in_store"] == 2
+
+
+def test_an_output_that_is_gone(folder):
+    """Is told, with the remedy: it would never be complete."""
+    folder.run()
+    (folder.path / "out.jsonl").write_text("")
+    folder.run(code=1)
+    assert "out.jsonl" in folder.errors
+    assert "--fresh" in folder.errors
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_checkpoint_that_is_none(folder, content):
+    """Is told, and left as it is."""
+    (folder.path / "checkpoint.db").write_bytes(content)
+    folder.run(code=1)
+    assert "checkpoint.db" in folder.errors
+    assert (folder.path / "checkpoint.db").read_bytes() == content
+
+
+def test_a_checkpoint_that_can_no_longer_be_written(folder):
+    """The run takes in no more, ends with an error, and what it could not keep is done again."""
+    process = folder.start()
+    until = time.monotonic() + 50
+    while len(folder.ids()) < 200 and time.monotonic() < until:
+        time.sleep(0.001)
+    blocker = sqlite3.connect(folder.path / "checkpoint.db", isolation_level=None)
+    blocker.execute("DROP TABLE settled")
+    blocker.close()
+    _, errors = process.communicate(timeout=50)
+    assert process.returncode == 1, errors
+    assert "settled" in json.loads((folder.path / "report.json").read_text())["stopped_by"]
+
+
+def test_two_runs_at_a_time(folder):
+    """The second one is refused, wherever it writes to."""
+    folder.write(folder.file.read_text().replace("1ms", "20ms"))
+    process = folder.start()
+    until = time.monotonic() + 50
+    while not folder.ids() and time.monotonic() < until:
+        time.sleep(0.001)
+    folder.run("--set", "sinks.out.path=other.jsonl", code=1)
+    assert "checkpoint.db" in folder.errors
+    process.kill()
+    process.communicate(timeout=50)
+
+
+def test_no_half_lines(folder):
+    """A line that was torn by the kill is cut off when the run goes on."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    folder.run()
+    with (folder.path / "out.jsonl").open("a") as file:
+        file.write('{"id": "to')
+    folder.put([{"id": "a", "prompt": "Say a"}, {"id": "b", "prompt": "Say b"}])
+    folder.run()
+    assert (folder.path / "out.jsonl").read_text().count("\n") == 2
+    assert folder.ids() == ["a", "b"]
+
+
+def test_embedded(folder):
+    """Whoever hands records in by hand has no checkpoint."""
+    import dagflow
+
+    async def main():
+        async with dagflow.open(folder.file) as pipeline:
+            await pipeline.submit({"prompt": "Say a"})
+
+    folder.write(folder.file.read_text())
+    asyncio.run(main())
+    assert not (folder.path / "checkpoint.db").exists()
