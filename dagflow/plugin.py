@@ -43,8 +43,7 @@ class Plugin:
     Attributes:
         contract: the version of this contract that the class is written for. A class that does not
             say goes by the version that is installed.
-        incidental: options that may differ between a run and the one that goes on with its work, since they
-            change no answer.
+        incidental: options that change no answer, so that a run may go on with other values of them.
     """
 
     contract: ClassVar[int] = max(CONTRACTS)
@@ -206,13 +205,8 @@ class Sink(Node, ABC):
         """
         return None
 
-    async def flush(self) -> Any:
-        """Make everything written durable.
-
-        Returns:
-            A JSON-like position from which a later run can go on, or None if it can't.
-        """
-        return None
+    async def flush(self) -> None:
+        """Make everything written durable."""
 
 
 class ModelWorker(Plugin, ABC):

@@ -346,6 +346,12 @@ def test_dead_letters_path(tmp_path):
     assert (tmp_path / "letters.db").stat().st_size > 0
 
 
+def test_checkpoint_path(tmp_path):
+    """What one run has done, the next one leaves out."""
+    file = text(top=f'[checkpoint]\npath = "{tmp_path}/checkpoint.db"')
+    assert [run(file)["accepted"] for _ in range(2)] == [20, 0]
+
+
 def test_dead_letters_max_records(tmp_path):
     """Nothing is taken in when there are so many: the endless source ends."""
     endless = {"stage": FAIL, "pipeline": "max_in_flight = 2", "source": "rate = '1000/s'"}
@@ -431,6 +437,7 @@ TABLES = {
     "retry": tables.RetryTable,
     "defaults": tables.DefaultsTable,
     "dead_letters": tables.DeadLettersTable,
+    "checkpoint": tables.CheckpointTable,
     "logging": tables.LoggingTable,
     "admin": tables.AdminTable,
 }

@@ -59,6 +59,7 @@ class Ticks(Source):
 class Serve(Source):
     """Serves callers."""
 
+    finite = False
     serves = True
 
     class Options(Options):
@@ -78,6 +79,7 @@ class Answers(Sink):
     """Answers callers."""
 
     answers = True
+    resumable = True
 
     async def write(self, record: Record) -> None:
         """Nothing to do."""

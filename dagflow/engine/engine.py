@@ -20,7 +20,7 @@ from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plu
 from dagflow.engine.readings import read_families
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
-from dagflow.engine.wiring import Wirer
+from dagflow.engine.wirer import Wirer
 from dagflow.errors import PipelineClosed, describe
 from dagflow.graph.meaning import meaning_of
 from dagflow.redaction import Redactor

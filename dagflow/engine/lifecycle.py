@@ -42,7 +42,8 @@ async def flush_sinks(wiring: Wiring, timeout_s: float) -> list[str]:
     faults: list[str] = []
 
     async def flush(runner: NodeRunner) -> None:
-        runner.position = await runner.plugin.flush()
+        await runner.plugin.flush()
+        runner.position = runner.plugin.position()
 
     for runner in wiring.nodes.values():
         if runner.plan.kind == "sink":

@@ -10,7 +10,7 @@ import anyio
 
 from dagflow.engine.faults import is_interruption
 from dagflow.engine.lifecycle import close_plugins
-from dagflow.engine.wiring import Wirer
+from dagflow.engine.wirer import Wirer
 from dagflow.errors import describe
 from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from dagflow.engine.lifecycle import close_plugins, open_plugins
-from dagflow.engine.wiring import Wirer
+from dagflow.engine.wirer import Wirer
 from dagflow.redaction import Redactor
 from dagflow.remote.server import Security, WorkerServer
 from dagflow.telemetry.logging import default_logger

@@ -63,10 +63,10 @@ class LineSink(Sink):
     def position(self) -> dict[str, Any] | None:
         return self._output.position()
 
-    async def flush(self) -> dict[str, Any] | None:
+    async def flush(self) -> None:
         if self._live is not None:
             await self._live.end()
-        return await self._output.sync()
+        await self._output.sync()
 
     async def close(self) -> None:
         if self._output is not None:

@@ -42,8 +42,8 @@ class Output(Protocol):
     def position(self) -> dict[str, Any] | None:
         """Give the position after all lines, or None where there is none."""
 
-    async def sync(self) -> dict[str, Any] | None:
-        """Make all lines durable; return the position after them, or None where there is none."""
+    async def sync(self) -> None:
+        """Make all lines durable."""
 
     def close(self) -> None:
         """Let go of the descriptor; twice is fine."""
@@ -98,10 +98,9 @@ class FileOutput:
         self._begin_once()
         return {"offset": os.lseek(self._fd, 0, os.SEEK_CUR)}
 
-    async def sync(self) -> dict[str, Any]:
+    async def sync(self) -> None:
         self._begin_once()
         await to_thread.run_sync(os.fsync, self._fd)
-        return self.position()
 
     def close(self) -> None:
         if self._owned:
@@ -160,7 +159,7 @@ class StreamOutput:
         return None
 
     async def sync(self) -> None:
-        return None
+        pass
 
     def close(self) -> None:
         if self._owned:
@@ -186,7 +185,7 @@ class TextOutput:
         return None
 
     async def sync(self) -> None:
-        return None
+        pass
 
     def close(self) -> None:
         """Do nothing: the file is the program's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,6 @@ class Sound(Sink):
         """Write a line."""
         with self.options.path.open("a") as file:
             file.write(f"{record['input']!r}\n")
-
-    async def flush(self) -> Any:
-        return {"lines": lines(self.options.path.parent)}
 
 
 class Threaded(Sink):
@@ -138,7 +136,7 @@ class FlushedOnce(Sound):
 class Odd(Sound):
     """Gives a position that JSON can't hold."""
 
-    async def flush(self) -> Any:
+    def position(self) -> Any:
         return {1, 2, 3}
 
 
@@ -177,6 +175,29 @@ class Hasty(Sound):
         self.put(record)
 
 
+class Resuming(Sound):
+    """Goes on where it was."""
+
+    async def open(self, context: Any) -> None:
+        await super().open(context)
+        if context.position is not None:
+            self.cut(context.position["bytes"])
+
+    def cut(self, size: int) -> None:
+        """Take back what stands behind a position."""
+        os.truncate(self.options.path, size)
+
+    def position(self) -> Any:
+        return {"bytes": self.options.path.stat().st_size if self.options.path.exists() else 0}
+
+
+class Remembering(Resuming):
+    """Does not take back what it wrote behind its position."""
+
+    def cut(self, size: int) -> None:
+        pass
+
+
 def lines(folder: Path) -> int:
     """Count the lines that have arrived."""
     path = folder / "out.txt"
@@ -188,7 +209,7 @@ def sample(cls: type[Sink], **more: Any) -> Sample:
     return Sample(cls, options={"path": "out.txt"}, arrived=lines, **more)
 
 
-SOUND = {"lines": sample(Sound), "threaded": Sample(Threaded)}
+SOUND = {"lines": sample(Sound), "threaded": Sample(Threaded), "resuming": sample(Resuming)}
 
 BROKEN = {
     "SINK-1": sample(Late),
@@ -203,4 +224,5 @@ BROKEN = {
     "SINK-10": sample(Stubborn),
     "SINK-11": sample(Fragile),
     "SINK-12": sample(Hasty),
+    "SINK-13": sample(Remembering),
 }

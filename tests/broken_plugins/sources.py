@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -125,6 +126,28 @@ class Percent(Sound):
         return 100.0 * self._given
 
 
+class Again(Sound):
+    """Knows its records again."""
+
+    resumable = True
+
+    def record(self, number: int) -> Record:
+        record = super().record(number)
+        record.key = self.key(number)
+        return record
+
+    def key(self, number: int) -> bytes:
+        """Name a record over runs."""
+        return number.to_bytes(16, "big")
+
+
+class Forgetful(Again):
+    """Names its records otherwise each time."""
+
+    def key(self, number: int) -> bytes:
+        return os.urandom(16)
+
+
 class Ignoring(Sound):
     """Lets an answer lie."""
 
@@ -132,7 +155,7 @@ class Ignoring(Sound):
         pass
 
 
-SOUND = {"list": Sample(Sound), "careful": Sample(Careful), "endless": Sample(Endless)}
+SOUND = {"list": Sample(Sound), "careful": Sample(Careful), "endless": Sample(Endless), "again": Sample(Again)}
 
 BROKEN = {
     "SOURCE-1": Sample(Raw),
@@ -144,4 +167,5 @@ BROKEN = {
     "SOURCE-7": Sample(Touchy),
     "SOURCE-8": Sample(Percent),
     "SOURCE-9": Sample(Ignoring, patience_s=0.1),
+    "SOURCE-10": Sample(Forgetful),
 }

@@ -476,11 +476,11 @@ async def test_a_settle_that_raises_changes_nothing():
     assert flow.outcomes == {"delivered": 3}
 
 
-async def test_flush_tells_a_position():
-    """What a sink's `flush` returns stands in the report."""
+async def test_a_position_is_told():
+    """What a sink's `position` gives stands in the report."""
 
     class Positioned(ListSink):
-        async def flush(self):
+        def position(self):
             return {"offset": len(self.written)}
 
     flow = Flow({"in": ListSource(records(3)), "out": Positioned()}, ["in -> out"])

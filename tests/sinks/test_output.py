@@ -62,7 +62,7 @@ async def test_a_pipe_with_room_takes_a_line_at_once(pipe: Pipe) -> None:
     assert output.write(b"one\n") is None
     assert output.write(b"two\n") is None
     assert os.read(read, 100) == b"one\ntwo\n"
-    assert await output.sync() is None
+    assert output.position() is None
 
 
 async def test_a_full_pipe_makes_its_writer_wait_and_nobody_else(pipe: Pipe) -> None:
@@ -192,7 +192,7 @@ async def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(tmp_path: Path
         with pytest.raises(WriteFailed, match="File too large"):
             output.write(b"b" * 200 + b"\n")
         output.write(b"c" * 49 + b"\n")
-        assert await output.sync() == {"offset": 950}
+        assert output.position() == {"offset": 950}
     assert path.read_bytes() == b"a" * 899 + b"\n" + b"c" * 49 + b"\n"
 
 

@@ -108,14 +108,12 @@ async def flushes_at_any_time(trial: Trial) -> None:
 
 @rule("SINK-9")
 async def gives_a_position(trial: Trial) -> None:
-    """`flush` gives None, or a position that JSON can hold."""
+    """`position` gives None, or a value that JSON can hold, at any time."""
     async with trial.opened() as sink:
+        _check_position(sink)
         for record in trial.records(sink):
             await _written(trial, sink, record)
-        position = None
-        with suppress(Exception):
-            position = await trial.bounded(sink.flush(), "`flush`")
-        demand(_is_json(position), f"`flush` gave `{position!r}`")
+            _check_position(sink)
 
 
 @rule("SINK-10")
@@ -149,6 +147,30 @@ async def waits_for_live_completions(trial: Trial) -> None:
             demand(not await _returns_early(trial, sink), "`write` returned while the completion was live")
             error = await _of_broken(trial, sink)
             demand(isinstance(error, RecordError), "`write` did not raise, though the completion broke")
+
+
+@rule("SINK-13")
+async def takes_back(trial: Trial) -> None:
+    """A sink with a `position` that is opened with it takes back what was written after it, and nothing before."""
+    async with trial.opened() as sink:
+        await _write_all(trial, sink)
+        position = sink.position()
+        before = await _flushed_count(trial, sink)
+        await _write_all(trial, sink)
+        await _flushed_count(trial, sink)
+    if position is None or not _is_json(position):
+        return
+    async with trial.opened(position=position) as sink:
+        found = await _flushed_count(trial, sink)
+        demand(
+            found == before, f"{before} records stood before the position with which it was opened, {found} are there"
+        )
+        await _write_all(trial, sink)
+        found = await _flushed_count(trial, sink)
+        all_there = trial.sample.arrived is None or found == 2 * before
+        demand(
+            all_there, f"after a position with {before} records before it, as many were written, and {found} are there"
+        )
 
 
 async def _flushed_count(trial: Trial, sink: Any) -> int:
@@ -191,6 +213,19 @@ async def _awaited(task: asyncio.Future[Any]) -> Any:
     return await task
 
 
+async def _write_all(trial: Trial, sink: Any) -> None:
+    for record in trial.records(sink):
+        await _written(trial, sink, record)
+
+
+def _check_position(sink: Any) -> None:
+    try:
+        position = sink.position()
+    except Exception as error:
+        raise Breach(f"`position` raised {describe(error)}") from error
+    demand(_is_json(position), f"`position` gave `{position!r}`")
+
+
 async def _written(trial: Trial, sink: Any, record: Record) -> None:
     with suppress(Exception):
         await trial.bounded(call(sink.write, record), "`write`")
@@ -225,4 +260,5 @@ SINK_RULES: Final = (
     lets_cancellation_through,
     survives_cancellation,
     waits_for_live_completions,
+    takes_back,
 )

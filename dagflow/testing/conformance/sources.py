@@ -16,6 +16,7 @@ from dagflow.testing.conformance.rule import Breach, demand, rule
 if TYPE_CHECKING:
     from dagflow.testing.conformance.trial import Trial
 
+KEY_BYTES: Final = 16
 _MOST: Final = 10_000  # records of a sample; a source that gives more has no end
 _CHUNKS: Final = 100  # more than a live completion holds for a reader that is slow
 
@@ -122,6 +123,21 @@ async def takes_answers(trial: Trial) -> None:
             await trial.bounded(_feed(completion), "nobody reads the completion of an answer: its producer")
 
 
+@rule("SOURCE-10")
+async def knows_its_records_again(trial: Trial) -> None:
+    """Each record of a source with `resumable` has a `key` of 16 bytes, the same whenever its input is read."""
+    read = []
+    for _ in range(2):
+        async with trial.opened() as source:
+            if not source.resumable:
+                return
+            found = await first_records(trial, source)
+            read.append([getattr(record, "key", None) for record in found if isinstance(record, Record)])
+    for key in read[0]:
+        demand(isinstance(key, bytes) and len(key) == KEY_BYTES, f"a record has the key `{key!r}`")
+    demand(read[0] == read[1], "the keys were others when its input was read again")
+
+
 async def _feed(completion: Completion) -> None:
     for _ in range(_CHUNKS):
         await completion.feed(Chunk("word "))
@@ -175,4 +191,5 @@ SOURCE_RULES: Final = (
     takes_outcomes,
     tells_progress,
     takes_answers,
+    knows_its_records_again,
 )

@@ -87,15 +87,17 @@ class Trial:
         """Build a plugin."""
         return self.sample.cls(self.options()) if self.sample.build is None else self.sample.build()
 
-    def context(self, plugin: Any, live: bool = False) -> Context:
+    def context(self, plugin: Any, live: bool = False, position: Any = None) -> Context:
         """Build the context in which a plugin is opened, with the workers that it names."""
         names = {str(leaf.value) for leaf in named_workers(plugin.options)}
         workers = {name: self.sample.workers.get(name) or _Agreeable() for name in names}
-        return build_context("sample", workers=workers, live=live)
+        context = build_context("sample", workers=workers, live=live)
+        context.resumes, context.position = position is not None, position
+        return context
 
     @asynccontextmanager
-    async def opened(self, live: bool = False) -> AsyncIterator[Any]:
-        """Open a plugin for the block. How it closes is not looked at.
+    async def opened(self, live: bool = False, position: Any = None) -> AsyncIterator[Any]:
+        """Open a plugin for the block, at a position if one is given. How it closes is not looked at.
 
         Raises:
             Breach: it can't be opened.
@@ -103,7 +105,7 @@ class Trial:
         plugin, feeding = self.build(), None
         try:
             try:
-                await self.bounded(plugin.open(self.context(plugin, live)), "`open`")
+                await self.bounded(plugin.open(self.context(plugin, live, position)), "`open`")
             except Exception as error:
                 raise Breach(f"it could not be opened: {describe(error)}") from error
             if self.sample.feed is not None:
