@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 
 import pytest
@@ -128,6 +129,7 @@ class Timed(ModelWorker):
 
 async def test_latency_prefers_the_fast_and_explores():
     """Most calls go to the fast one, a few to the slow one, which may have become faster."""
+    random.seed(1)  # how soon it finds out is a matter of chance
     clock = ManualClock()
     workers = {"fast": Timed(clock, 0.1), "slow": Timed(clock, 1.0)}
     strategy = STRATEGIES["latency"]({"fast": 1.0, "slow": 1.0})
