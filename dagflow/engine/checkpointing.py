@@ -23,10 +23,10 @@ from dagflow.store.checkpoint import (
     CHECKPOINT,
     Step,
     add_step,
+    land,
     read_meaning,
     read_positions,
     read_settled,
-    read_written,
     start_over,
 )
 from dagflow.store.database import open_database
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dagflow.engine.wiring import Wiring
     from dagflow.graph.plan import CheckpointPlan
     from dagflow.record import Record
+    from dagflow.store.checkpoint import Written
 
 EVERY_S: Final = 0.05
 """The pause between two commits, in seconds; a commit takes some time of its own."""
@@ -53,8 +54,8 @@ class Mark:
 
     Attributes:
         source, key: which record it is, over runs.
-        written: the ids under which sinks have taken it in this run.
-        had: those under which they had taken it when an earlier run ended; these are not written again.
+        written: the sinks that have taken it in this run, and under which ids.
+        had: those that had taken it when this run began, and have not been asked yet; they do not take it again.
         kept: whether a dead letter of it was kept.
     """
 
@@ -72,8 +73,12 @@ class Mark:
         if self.had is None or not self.had[sink, id]:
             return False
         self.had[sink, id] -= 1
-        self.written.append((sink, id))
         return True
+
+    @property
+    def taken(self) -> list[Written]:
+        """What sinks have taken of it in this run."""
+        return [(self.source, self.key, sink, id) for sink, id in self.written]
 
 
 class Checkpointing:
@@ -95,8 +100,8 @@ class Checkpointing:
         self._writer = Writer(partial(open_database, plan.path, CHECKPOINT, create=True))
         self._ledgers: dict[str, Ledger] = {}
         self._had: defaultdict[tuple[str, bytes], Counter[tuple[str, str]]] = defaultdict(Counter)
-        self._partly: dict[Mark, None] = {}
-        self._settled: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._flying: dict[Mark, None] = {}
+        self._next = Step()
         self._sinks: list[NodeRunner] = []
         self._claim: int | None = None
         self.done_before = 0
@@ -138,9 +143,13 @@ class Checkpointing:
 
     def note_settled(self, mark: Mark, outcome: Outcome) -> None:
         """Take note of how a record ended."""
-        self._partly.pop(mark, None)
+        self._flying.pop(mark, None)
         if outcome in _DONE or (mark.kept and outcome is not Outcome.CANCELLED):
-            self._settled[mark.source].append(mark.key)
+            self._next.settled[mark.source] += mark.key
+            if mark.had is not None:
+                self._next.done.append((mark.source, mark.key))
+        else:
+            self._next.landed += mark.taken
 
     def once(self, node: NodeRunner, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
         """Wrap how a sink is called, so that it does not take again what an earlier run has given it."""
@@ -153,7 +162,7 @@ class Checkpointing:
             if not mark.take_written(name, record.id):
                 await call(record)
                 mark.written.append((name, record.id))
-            self._partly[mark] = None
+                self._flying[mark] = None
             return None
 
         return once
@@ -166,15 +175,12 @@ class Checkpointing:
 
     async def commit(self) -> None:
         """Commit how things stand; what goes wrong is told, and nothing of it is lost for the next time."""
-        if not self._settled and not self._partly:
+        if self._next.is_empty and not self._flying:
             return
-        settled, self._settled = self._settled, defaultdict(list)
+        step, self._next = self._next, Step()
         positions = {node.plan.name: node.plugin.position() for node in self._sinks}
-        step = Step(
-            {source: b"".join(keys) for source, keys in settled.items()},
-            {sink: position for sink, position in positions.items() if position is not None},
-            [(mark.source, mark.key, sink, id) for mark in self._partly for sink, id in mark.written],
-        )
+        step.positions = {sink: position for sink, position in positions.items() if position is not None}
+        step.flying = [written for mark in self._flying for written in mark.taken]
         committed = False
         try:
             for node in self._sinks:
@@ -185,9 +191,8 @@ class Checkpointing:
         except Exception as error:
             self.on_trouble(f"checkpoint: {StoreError(self._plan.path, describe(error))}")
         finally:
-            if not committed:  # to be noted twice does no harm
-                for source, keys in settled.items():
-                    self._settled[source] += keys
+            if not committed:
+                self._next.follow(step)
 
     async def close(self) -> None:
         """Let go of the store; twice is fine."""
@@ -212,7 +217,7 @@ class Checkpointing:
         if meaning != self._meaning:
             raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
         self.positions = read_positions(connection)
-        for source, key, sink, id in read_written(connection):
+        for source, key, sink, id in land(connection):
             self._had[source, key][sink, id] += 1
         self.done_before = sum(
             ledger.fill(read_settled(connection, source)) for source, ledger in self._ledgers.items()

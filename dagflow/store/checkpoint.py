@@ -7,7 +7,9 @@ Whoever changes it does so within a transaction of their own.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.store.database import Kind
@@ -23,7 +25,9 @@ CHECKPOINT: Final = Kind(
         CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE settled (id INTEGER PRIMARY KEY, source TEXT NOT NULL, keys BLOB NOT NULL);
         CREATE TABLE positions (sink TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
-        CREATE TABLE written (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL)
+        CREATE TABLE flying (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL);
+        CREATE TABLE landed (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL);
+        CREATE INDEX landed_key ON landed (key)
     """,
 )
 
@@ -33,7 +37,7 @@ KEY_BYTES: Final = 20
 _MEANING: Final = "meaning"
 
 Written = tuple[str, bytes, str, str]
-"""What a sink has of a record that has not settled: the source, its key, the sink, the id that the sink saw."""
+"""What a sink has of a record that is not done: the source, its key, the sink, the id that the sink saw."""
 
 
 @dataclass(slots=True)
@@ -41,14 +45,30 @@ class Step:
     """What has come about since the last commit, and how things stand.
 
     Attributes:
-        settled: keys by source, one behind the other.
+        settled: keys of records that are done, by source, one behind the other.
         positions: of each sink that has one.
-        written: what sinks have of records that have not settled.
+        flying: what sinks have got in this run of records that are in flight.
+        landed: what they have got of records that have ended and stay open.
+        done: by source and key, the records that are done, of which sinks had something before this run.
     """
 
-    settled: dict[str, bytes] = field(default_factory=dict)
+    settled: defaultdict[str, bytearray] = field(default_factory=partial(defaultdict, bytearray))
     positions: dict[str, Any] = field(default_factory=dict)
-    written: list[Written] = field(default_factory=list)
+    flying: list[Written] = field(default_factory=list)
+    landed: list[Written] = field(default_factory=list)
+    done: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has ended."""
+        return not (self.settled or self.landed)
+
+    def follow(self, earlier: Step) -> None:
+        """Take up what has ended by an earlier step, which was not taken. To be noted twice would do no harm."""
+        for source, keys in earlier.settled.items():
+            self.settled[source] += keys
+        self.landed += earlier.landed
+        self.done += earlier.done
 
 
 def add_step(connection: Connection, step: Step) -> None:
@@ -56,13 +76,15 @@ def add_step(connection: Connection, step: Step) -> None:
     connection.executemany("INSERT INTO settled (source, keys) VALUES (?, ?)", step.settled.items())
     positions = [(sink, json.dumps(position)) for sink, position in step.positions.items()]
     connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions)
-    connection.execute("DELETE FROM written")
-    connection.executemany("INSERT INTO written VALUES (?, ?, ?, ?)", step.written)
+    connection.execute("DELETE FROM flying")
+    connection.executemany("INSERT INTO flying VALUES (?, ?, ?, ?)", step.flying)
+    connection.executemany("INSERT INTO landed VALUES (?, ?, ?, ?)", step.landed)
+    connection.executemany("DELETE FROM landed WHERE source = ? AND key = ?", step.done)
 
 
 def start_over(connection: Connection, meaning: Mapping[str, Any]) -> None:
     """Forget everything, and begin with what a file means."""
-    for table in ("about", "settled", "positions", "written"):
+    for table in ("about", "settled", "positions", "flying", "landed"):
         connection.execute(f"DELETE FROM {table}")
     connection.execute("INSERT INTO about VALUES (?, ?)", (_MEANING, json.dumps(meaning, sort_keys=True)))
 
@@ -85,6 +107,8 @@ def read_positions(connection: Connection) -> dict[str, Any]:
     return {sink: json.loads(text) for sink, text in connection.execute("SELECT sink, position FROM positions")}
 
 
-def read_written(connection: Connection) -> Iterable[Written]:
-    """Give what sinks have of records that have not settled."""
-    return connection.execute("SELECT source, key, sink, record FROM written")
+def land(connection: Connection) -> Iterable[Written]:
+    """Give what sinks have of records that are not done; all that flew in the last run has come down."""
+    connection.execute("INSERT INTO landed SELECT * FROM flying")
+    connection.execute("DELETE FROM flying")
+    return connection.execute("SELECT source, key, sink, record FROM landed")

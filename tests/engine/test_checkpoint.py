@@ -12,9 +12,15 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from dagflow.engine.checkpointing import Checkpointing
+from dagflow.graph.plan import CheckpointPlan
+from dagflow.record import Outcome, Record
+
+pytestmark = pytest.mark.anyio
 FILE = """
 [pipeline]
 drain_timeout = "10ms"
@@ -129,6 +135,59 @@ fields = ["id"]
     folder.end_when(120, name="also.jsonl")
     folder.run()
     assert Counter(folder.ids()) == Counter(folder.ids("also.jsonl")) == wanted(folder)
+
+
+def test_a_branch_that_failed(folder):
+    """The record is tried again; a sink that has it does not take it again, however many runs that takes."""
+    more = """
+[stages.check]
+type = "set"
+fields = { odd = "1 / (meta.n % 2)" }
+[sinks.also]
+type = "null"
+"""
+    edges = 'to = "out" }, { from = "in", to = "check" }, { from = "check", to = "also" }'
+    folder.write(folder.file.read_text().replace('to = "out" }', edges) + more)
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}", "n": n} for n in range(20)])
+    for skipped in (0, 10, 10):
+        report = folder.run(code=65)
+        assert report["checkpoint"]["skipped"] == skipped
+        assert Counter(folder.ids()) == wanted(folder)
+
+
+async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
+    """Also if runs end before they come to it again."""
+    plan, again = CheckpointPlan(tmp_path / "checkpoint.db"), b"k" * 16
+
+    async def a_run(*keys, ends):
+        """Give which of these records the sink has taken before; they end if they are to."""
+        checkpoint, runner, known = (
+            Checkpointing(plan, {}, False),
+            SimpleNamespace(plan=SimpleNamespace(name="out")),
+            [],
+        )
+        await checkpoint.open(["in"])
+        for key in keys:
+            record = Record({}, "id")
+            record.key, calls = key, []
+            record.ticket = SimpleNamespace(mark=checkpoint.admit("in", record))
+
+            async def write(record, calls=calls):
+                calls.append(record)
+
+            await checkpoint.once(runner, write)(record)
+            known.append(not calls)
+            if ends:
+                checkpoint.note_settled(record.ticket.mark, Outcome.DELIVERED)
+        await checkpoint.commit()
+        await checkpoint.close()
+        return known
+
+    assert await a_run(again, ends=False) == [False]
+    assert await a_run(b"o" * 16, ends=True) == [False]
+    assert await a_run(ends=False) == []
+    assert await a_run(again, ends=False) == [True]
+    assert await a_run(again, ends=True) == [True]
 
 
 def test_a_drain_leaves_open_what_it_cut_off(folder):
