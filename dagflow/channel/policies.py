@@ -1,7 +1,7 @@
 """Shedding policies: which record a full channel loses.
 
 A policy is a function of what is buffered and what comes in. It names the victim, which may
-be the incoming record itself; it changes nothing. `block` names nobody: the sender waits.
+be the incoming record itself; it changes nothing. `block` and `spill` name nobody: the sender waits.
 """
 
 from __future__ import annotations
@@ -37,4 +37,5 @@ POLICIES: Final[dict[str, Policy | None]] = {
     "drop_newest": drop_newest,
     "drop_oldest": drop_oldest,
     "drop_lowest": drop_lowest,
+    "spill": None,
 }

@@ -18,6 +18,7 @@ from dagflow.cli.plugins import plugins
 from dagflow.cli.run import run
 from dagflow.cli.schema import schema
 from dagflow.cli.show import show
+from dagflow.cli.spill import spill
 from dagflow.cli.streams import prepare_streams
 from dagflow.cli.tap import tap
 from dagflow.cli.top import top
@@ -60,5 +61,6 @@ for command in (run, validate, graph, show, schema, init, top, tap):
     app.command()(command)
 app.add_typer(plugins, name="plugins")
 app.add_typer(dlq, name="dlq")
+app.add_typer(spill, name="spill")
 app.add_typer(new, name="new")
 app.add_typer(worker, name="worker")

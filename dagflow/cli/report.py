@@ -145,7 +145,8 @@ def _balance(report: Report) -> str:
         terms["in flight"] = report["in_flight"]
     rate = show_rate(report["accepted"] / report["duration_s"]) if report["duration_s"] else "-"
     total = " + ".join(f"{show_count(number)} {name}" for name, number in terms.items())
-    return f"{show_count(report['accepted'])} accepted ({rate}) = {total}"
+    before = f" + {show_count(report['taken_over'])} taken over" if report["taken_over"] else ""
+    return f"{show_count(report['accepted'])} accepted ({rate}){before} = {total}"
 
 
 # A column of numbers: its title, how to write a row's number, whether it is one to worry about.

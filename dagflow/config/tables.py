@@ -24,14 +24,22 @@ _Wait = Annotated[Duration, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1)]
 
 
+class SpillTable(Options):
+    """`spill` of an edge."""
+
+    path: FilePath = Field(description="the folder of what does not fit into memory; each edge has a folder in it")
+    max_bytes: Annotated[Size, Field(ge=65536)] = Field(1 << 30, description="how much of one edge may be on disk")
+
+
 class EdgeDefaults(Options):
     """`[defaults.edge]`: what edges do that do not say otherwise."""
 
     capacity: _Count = Field(512, description="how many records may wait in the edge")
     max_bytes: Annotated[Size, Field(ge=1)] | None = Field(None, description="how much payload may wait in the edge")
-    when_full: Literal["block", "drop_newest", "drop_oldest", "drop_lowest"] = Field(
+    when_full: Literal["block", "drop_newest", "drop_oldest", "drop_lowest", "spill"] = Field(
         "block", description="what happens to a record that finds the edge full"
     )
+    spill: SpillTable | None = Field(None, description='with `when_full = "spill"`: where to')
     block_timeout: _Wait | None = Field(None, description="how long a record waits at a full edge before it is shed")
     max_wait: _Wait | None = Field(None, description="a record that waited longer in the edge is shed")
     order: Literal["fifo", "priority", "deadline"] = Field("fifo", description="which record leaves the edge next")

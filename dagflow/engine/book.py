@@ -1,6 +1,6 @@
 """Book: every accepted ticket and how it ended, and the gate at which sources wait.
 
-At every moment: accepted == settled, by outcome, + in flight.
+At every moment: accepted + taken over == settled, by outcome, + in flight.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Book:
     """The tickets of one run.
 
     Attributes:
-        accepted: tickets ever entered.
+        accepted: tickets ever entered; taken_over: those that an earlier run had accepted.
         live: tickets that are in flight.
         sources: how many sources share the gate.
         extra: places at the gate that are taken beside those of the live tickets: by further records
@@ -26,11 +26,11 @@ class Book:
         outcomes: settled tickets by outcome.
     """
 
-    __slots__ = ("_gate", "accepted", "extra", "live", "max_in_flight", "outcomes", "sources")
+    __slots__ = ("_gate", "accepted", "extra", "live", "max_in_flight", "outcomes", "sources", "taken_over")
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
-        self.accepted = 0
+        self.accepted = self.taken_over = 0
         self.extra = 0
         self.sources = 0
         self.live: set[Ticket] = set()
@@ -40,6 +40,11 @@ class Book:
     def enter(self, ticket: Ticket) -> None:
         """Count a ticket as accepted."""
         self.accepted += 1
+        self.live.add(ticket)
+
+    def take_over(self, ticket: Ticket) -> None:
+        """Count a ticket that an earlier run had accepted."""
+        self.taken_over += 1
         self.live.add(ticket)
 
     def split(self, count: int) -> None:

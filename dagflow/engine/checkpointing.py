@@ -35,6 +35,7 @@ from dagflow.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from pathlib import Path
 
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.wiring import Wiring
@@ -56,16 +57,18 @@ class Mark:
         source, key: which record it is, over runs.
         written: the sinks that have taken it in this run, and under which ids.
         had: those that had taken it when this run began, and have not been asked yet; they do not take it again.
+        earlier: all that had taken it when this run began.
         kept: whether a dead letter of it was kept.
     """
 
-    __slots__ = ("had", "kept", "key", "source", "written")
+    __slots__ = ("earlier", "had", "kept", "key", "source", "written")
 
     def __init__(self, source: str, key: bytes, had: Counter[tuple[str, str]] | None) -> None:
         self.source = source
         self.key = key
         self.written: list[tuple[str, str]] = []
         self.had = had
+        self.earlier = [] if had is None else list(had.elements())
         self.kept = False
 
     def take_written(self, sink: str, id: str) -> bool:
@@ -74,6 +77,11 @@ class Mark:
             return False
         self.had[sink, id] -= 1
         return True
+
+    @property
+    def all_written(self) -> list[tuple[str, str]]:
+        """The sinks that have taken it in any run, and under which ids."""
+        return self.earlier + self.written
 
     @property
     def taken(self) -> list[Written]:
@@ -101,10 +109,17 @@ class Checkpointing:
         self._ledgers: dict[str, Ledger] = {}
         self._had: defaultdict[tuple[str, bytes], Counter[tuple[str, str]]] = defaultdict(Counter)
         self._flying: dict[Mark, None] = {}
+        self._taken_over: set[tuple[str, bytes]] = set()
         self._next = Step()
         self._sinks: list[NodeRunner] = []
         self._claim: int | None = None
+        self._begins = False
         self.done_before = 0
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return self._plan.path
 
     @property
     def resumes(self) -> bool:
@@ -139,7 +154,29 @@ class Checkpointing:
     def admit(self, source: str, record: Record) -> Mark | None:
         """Mark a record that a source brings; None if it is done."""
         key = self._ledgers[source].admit(record.key)
-        return None if key is None else Mark(source, key, self._had.pop((source, key), None))
+        if key is None or (source, key) in self._taken_over:
+            return None
+        return Mark(source, key, self._had.pop((source, key), None))
+
+    def take_over(self, source: str, key: bytes, written: Iterable[Iterable[str]]) -> Mark | None:
+        """Mark a record that an edge has kept, so that its source does not hand it in once more.
+
+        Args:
+            written: the sinks that had it by then, and under which ids.
+
+        Returns:
+            None if it is done, or if a sink has been cut back to where it has it no more.
+        """
+        ledger, had = self._ledgers.get(source), self._had.get((source, key))
+        if (
+            self._begins
+            or ledger is None
+            or ledger.has_settled(key)
+            or Counter(map(tuple, written)) != (had or Counter())
+        ):
+            return None
+        self._taken_over.add((source, key))
+        return Mark(source, key, self._had.pop((source, key), None))
 
     def note_settled(self, mark: Mark, outcome: Outcome) -> None:
         """Take note of how a record ended."""
@@ -213,6 +250,7 @@ class Checkpointing:
         meaning = read_meaning(connection)
         if meaning is None or self._fresh:
             start_over(connection, self._meaning)
+            self._begins = True
             return
         if meaning != self._meaning:
             raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))

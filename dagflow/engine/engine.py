@@ -20,6 +20,7 @@ from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plu
 from dagflow.engine.readings import read_families
 from dagflow.engine.report import build_report
 from dagflow.engine.slot import Slot
+from dagflow.engine.stores import Stores
 from dagflow.engine.wirer import Wirer
 from dagflow.errors import PipelineClosed, describe
 from dagflow.graph.meaning import meaning_of
@@ -90,6 +91,7 @@ class Engine:
         given = (substitutes, letters, resumes, self._checkpoint)
         with self._redactor.scrubbing():
             self._wiring = Wirer(plan, clock, self._log, self._redactor, *given).wire()
+        self._stores = Stores(self._wiring, self._checkpoint, self._log)
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         serves = any(runner.plugin.serves for runner in self._wiring.sources.values())
@@ -121,10 +123,7 @@ class Engine:
         try:
             with anyio.CancelScope() as self._opening:
                 if self.stopped_by is None:
-                    if self._letters is not None:
-                        await self._letters.open()
-                    if self._checkpoint is not None:
-                        await self._open_checkpoint(self._checkpoint)
+                    await self._stores.open()
                     with self._redactor.scrubbing():
                         await open_plugins(self._wiring)
                     self.started.set()
@@ -147,9 +146,7 @@ class Engine:
                 await close_plugins(self._wiring, self._log)
                 if self._wiring.tracer is not None:
                     await close_in_thread(self._wiring.tracer.close, "the tracer", self._log)
-            for store in filter(None, (self._letters, self._checkpoint)):
-                with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                    await store.close()
+            await self._stores.close()
         return self.report()
 
     def stop(self, reason: str) -> None:
@@ -260,13 +257,6 @@ class Engine:
         if reason not in self._failures:
             self._failures.append(reason)
             self.stop("the checkpoint cannot be kept")
-
-    async def _open_checkpoint(self, checkpoint: Checkpointing) -> None:
-        sources = [name for name, runner in self._wiring.sources.items() if runner.plugin.resumable]
-        await checkpoint.open(sources)
-        checkpoint.follow(self._wiring)
-        if checkpoint.resumes:
-            self._log.info("resuming", checkpoint=str(self.plan.checkpoint.path), done=checkpoint.done_before)
 
     def _close_channels(self, name: str) -> None:
         for edge in self.plan.edges_from[name]:

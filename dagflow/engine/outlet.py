@@ -169,7 +169,7 @@ class Outlet:
 
 
 def _room_of(channel: Channel) -> int:
-    return channel.room if channel.edge.when_full == "block" else sys.maxsize
+    return sys.maxsize if channel.edge.drops else channel.room
 
 
 async def _send_each(pairs: list[tuple[Branch, Record]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dagflow.channel.reasons import UNREADABLE
 from dagflow.record import Outcome
 from dagflow.telemetry.catalog import CATALOG
 from dagflow.telemetry.families import Family, Point
@@ -52,6 +53,7 @@ def _readings(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) -> Ite
     yield "dagflow_build_info", {"version": __version__, "pipeline": pipeline}, 1
     yield "dagflow_uptime_seconds", {}, up_s
     yield "dagflow_records_accepted", {}, wiring.book.accepted
+    yield "dagflow_records_taken_over", {}, wiring.book.taken_over
     yield "dagflow_records_in_flight", {}, len(wiring.book.live)
     yield "dagflow_records_in_flight_limit", {}, wiring.book.max_in_flight
     for outcome, count in wiring.book.outcomes.items():
@@ -89,6 +91,9 @@ def _of_edge(name: str, channel: Channel, clock_s: float) -> Iterator[Reading]:
     yield "dagflow_edge_taken", edge, books.taken
     yield "dagflow_edge_expired", edge, books.expired
     yield "dagflow_edge_cancelled", edge, books.cancelled
+    if channel.edge.spill is not None:
+        yield "dagflow_edge_spilled", edge, channel.overflow.spilled
+        yield "dagflow_edge_spill_bytes", edge, channel.overflow.spool.size
     policy = channel.edge.when_full
     for reason in dict.fromkeys([*_reasons_of(channel), *books.shed_reasons]):
         yield "dagflow_edge_shed", {**edge, "policy": policy, "reason": reason}, books.shed_reasons.get(reason, 0)
@@ -97,7 +102,8 @@ def _of_edge(name: str, channel: Channel, clock_s: float) -> Iterator[Reading]:
 def _reasons_of(channel: Channel) -> list[str]:
     """Give the reasons for which an edge may shed, so that there is a 0 before it does."""
     edge = channel.edge
-    reasons = [edge.when_full] if edge.when_full != "block" else []
+    reasons = [edge.when_full] if edge.drops else []
+    reasons += [UNREADABLE] if edge.spill is not None else []
     reasons += ["block_timeout"] if edge.block_timeout_s is not None else []
     reasons += ["max_wait"] if edge.max_wait_s is not None else []
     return [*reasons, "too_large"] if edge.max_bytes is not None else reasons

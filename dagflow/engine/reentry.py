@@ -167,4 +167,4 @@ def ways_in(
 
 def _reluctance(edge: EdgePlan) -> tuple[bool, bool]:
     """Order edges by how sure a record gets through: one that waits is better than one that sheds."""
-    return edge.best_effort, edge.when_full != "block"
+    return edge.best_effort, edge.drops

@@ -1,6 +1,6 @@
 """The report: what a run has done, as JSON-like values, at its end or at any moment before.
 
-Its sums always balance: accepted == the outcomes + in_flight, and for each edge
+Its sums always balance: accepted + taken_over == the outcomes + in_flight, and for each edge
 offered == taken + shed + expired + cancelled + buffered.
 """
 
@@ -39,6 +39,7 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
         "pipeline": pipeline,
         "duration_s": duration_s,
         "accepted": book.accepted,
+        "taken_over": book.taken_over,
         "outcomes": _outcomes(book.outcomes),
         "in_flight": len(book.live),
         "nodes": nodes,
@@ -117,6 +118,8 @@ def _edge_row(channel: Channel, wiring: Wiring) -> dict[str, Any]:
         "max_depth": books.max_depth,
         "shed_reasons": dict(books.shed_reasons),
     }
+    if channel.edge.spill is not None:
+        row["spilled"] = channel.overflow.spilled
     if channel.edge.dead_letter:
         row["not_kept"] = wiring.postboxes[channel.edge.name].not_kept
     if shadow is not None:

@@ -21,6 +21,7 @@ from dagflow.engine.reentry import Reentry, ways_in
 from dagflow.engine.resending import REPLAY
 from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
+from dagflow.engine.spilling import Spilling
 from dagflow.engine.wiring import Wiring
 from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
@@ -87,6 +88,8 @@ class Wirer:
             self._wiring.channels[edge.name] = self._build_channel(edge)
         for node in reversed(self._plan.nodes.values()):
             self._wire_node(node)
+        given = (self._wiring, self._checkpoint, self._cancel, self._clock, self._log)
+        self._wiring.spilling = Spilling(*given, aside=bool(self._substitutes))
         if self._plan.admin is not None and self._wiring.letters is not None:
             self._wiring.reentry = self._build_reentry(self._wiring.letters)
         return self._wiring

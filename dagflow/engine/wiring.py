@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dagflow.engine.postbox import Postbox
     from dagflow.engine.shadow import ShadowBook
     from dagflow.engine.source_runner import SourceRunner
+    from dagflow.engine.spilling import Spilling
     from dagflow.inference.guarded import GuardedWorker
     from dagflow.plugin import Context, Plugin
     from dagflow.telemetry.instruments import Metrics
@@ -36,6 +37,7 @@ class Wiring:
         letters: what keeps dead letters, if anything does.
         postboxes: those of the edges, by name; places: those before the targets of the edges.
         reentry: sends dead letters in, where somebody may ask for that.
+        spilling: what takes care of edges that overflow to disk.
         exporters: what sends metrics, by name.
         tracer: what makes spans, if anything does.
     """
@@ -44,6 +46,7 @@ class Wiring:
     faults: Faults
     unfinished: Unfinished
     letters: Letters | None = None
+    spilling: Spilling | None = None
     postboxes: dict[str, Postbox] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     shadows: dict[str, ShadowBook] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from dagflow.graph.gathering import check_gathering
 from dagflow.graph.order import find_cycles, forward_order, reachable
 from dagflow.graph.resuming import check_resuming
 from dagflow.graph.serving import check_serving
+from dagflow.graph.spilling import check_spilling
 from dagflow.graph.workers import check_workers
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
         yield from _check_best_effort(draft)
         yield from check_serving(draft, bool(cyclic))
         yield from check_resuming(draft)
+        yield from check_spilling(draft)
 
 
 def _check_presence(draft: Draft) -> Iterator[Diagnostic]:

@@ -93,12 +93,12 @@ class Draft:
         """Whether all that follows a stage forwards a completion chunk by chunk.
 
         That takes one plain edge from node to node. A condition would look at a completion
-        that is not there yet; a transport, a join and a dead letter want whole ones.
+        that is not there yet; a transport, a join, a dead letter and a disk want whole ones.
         """
         edges = [edge for _, edge in self.leaving(name) if edge.port != ERROR_PORT]
         plain = len(edges) == 1 and edges[0].port is None and edges[0].when is None and edges[0].via == "memory"
         after = self.nodes.get(edges[0].target) if plain else None
-        if after is None or after.join is not None or edges[0].dead_letter:
+        if after is None or after.join is not None or edges[0].dead_letter or edges[0].spill is not None:
             return False
         return after.forwards and (after.kind == "sink" or self._is_live(after.name))
 

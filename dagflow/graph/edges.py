@@ -15,8 +15,9 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import DefaultsTable, EdgeDefaults, EdgeTable
 from dagflow.config.validation import validate
 from dagflow.graph.draft import ERROR_PORT, edge_key
-from dagflow.graph.plan import AGEING_S, EdgePlan
+from dagflow.graph.plan import AGEING_S, EdgePlan, SpillPlan
 from dagflow.graph.plugins import load_plugin
+from dagflow.graph.spilling import check_spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ def build_edges(draft: Draft, document: Document, registry: Registry) -> list[Di
         draft.edges_lost = True
         return [diagnose("wrong-type", "`pipeline.edges` is not an array", ("pipeline", "edges"), hint=EDGES_HINT)]
     defaults = draft.tables.get(("defaults",), DefaultsTable()).edge
-    diagnostics = list(_check_blocking(defaults, ("defaults", "edge")))
+    diagnostics = [*_check_blocking(defaults, ("defaults", "edge")), *check_spill(defaults, ("defaults", "edge"))]
     for index, values in enumerate(raw):
         found = list(_add_edge(index, values, defaults, draft, document, registry))
         draft.edges_lost |= index not in draft.edges
@@ -57,6 +58,8 @@ def _add_edge(
         return
     table = _with_defaults(own, defaults)
     yield from _check_blocking(table, edge_key(index))
+    if {"spill", "when_full"} & own.model_fields_set:  # else it was told of the defaults
+        yield from check_spill(table, edge_key(index))
     yield from _add_transport(index, table.via, draft, registry)
     found = [*_check_start(index, table, draft), *_check_end(index, table, draft)]
     yield from found
@@ -71,6 +74,8 @@ def _with_defaults(table: EdgeTable, defaults: EdgeDefaults) -> EdgeTable:
     }
     if inherited.get("when_full", table.when_full) != "block":
         inherited.pop("block_timeout", None)  # a default for other edges than this one
+    if inherited.get("when_full", table.when_full) != "spill":
+        inherited.pop("spill", None)
     return table.model_copy(update=inherited)
 
 
@@ -91,6 +96,7 @@ def _plan(table: EdgeTable) -> EdgePlan:
         max_bytes=table.max_bytes,
         when_full=table.when_full,
         block_timeout_s=table.block_timeout,
+        spill=None if table.spill is None else SpillPlan(table.spill.path, table.spill.max_bytes),
         max_wait_s=table.max_wait,
         order=table.order,
         ageing_s=AGEING_S if table.ageing is None else table.ageing,

@@ -29,7 +29,7 @@ AGEING_S: Final = 10.0
 """The wait that counts as much as one priority more, where an edge does not say, in seconds."""
 
 Kind = Literal["source", "stage", "sink"]
-WhenFull = Literal["block", "drop_newest", "drop_oldest", "drop_lowest"]
+WhenFull = Literal["block", "drop_newest", "drop_oldest", "drop_lowest", "spill"]
 Order = Literal["fifo", "priority", "deadline"]
 OnError = Literal["dead_letter", "drop", "port"]
 FanOut = Literal["all", "first"]
@@ -115,6 +115,14 @@ class NodePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SpillPlan:
+    """Where an edge puts what does not fit into memory, and how many bytes that may be."""
+
+    path: Path
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EdgePlan:
     """One edge. `port` is None for the main output of `source`."""
 
@@ -125,6 +133,7 @@ class EdgePlan:
     max_bytes: int | None = None
     when_full: WhenFull = "block"
     block_timeout_s: float | None = None
+    spill: SpillPlan | None = None
     max_wait_s: float | None = None
     order: Order = "fifo"
     ageing_s: float = AGEING_S
@@ -132,6 +141,11 @@ class EdgePlan:
     when: Expression | None = None
     best_effort: bool = False
     via: str = "memory"
+
+    @property
+    def drops(self) -> bool:
+        """Whether a record is lost when it is full."""
+        return self.when_full not in ("block", "spill")
 
     @property
     def origin(self) -> str:

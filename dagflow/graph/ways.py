@@ -103,4 +103,4 @@ def inner_branches(name: str, ways: Ways, draft: Draft) -> tuple[frozenset[str],
 
 def sheds(edge: EdgePlan) -> bool:
     """Whether an edge may lose records."""
-    return edge.when_full != "block" or edge.block_timeout_s is not None or edge.max_wait_s is not None
+    return edge.drops or edge.block_timeout_s is not None or edge.max_wait_s is not None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _OCCURRENCE_BYTES: Final = 4
 _COUNT: Final = "INSERT INTO seen VALUES (?, 0) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n"
 
+_FIND: Final = "SELECT 1 FROM settled WHERE key = ?"
+
 
 class Ledger:
     """The records of one source: which came in this run, and which had settled before it.
@@ -49,10 +51,14 @@ class Ledger:
         """Count an input by its hash, and give its key; None if it had settled before."""
         [occurrence] = self._execute(_COUNT, (hash,)).fetchone()
         key = hash + occurrence.to_bytes(_OCCURRENCE_BYTES, "big")
-        if self._has_settled and self._execute("SELECT 1 FROM settled WHERE key = ?", (key,)).fetchone():
+        if self._has_settled and self._execute(_FIND, (key,)).fetchone():
             self.skipped += 1
             return None
         return key
+
+    def has_settled(self, key: bytes) -> bool:
+        """Whether a record of this key had settled before."""
+        return self._has_settled and self._execute(_FIND, (key,)).fetchone() is not None
 
     def close(self) -> None:
         """Let go of the database; twice is fine."""

@@ -18,4 +18,8 @@ class Memory(Transport):
 
     def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
         """Build the channel of one edge."""
+        if edge.spill is not None:
+            from dagflow.channel.overflow import SpillChannel
+
+            return SpillChannel(edge, links)
         return LaneChannel(edge, links) if links.lanes else Channel(edge, links)
