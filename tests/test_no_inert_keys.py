@@ -147,6 +147,29 @@ def test_edge_when_full():
     assert edge(text(first('capacity = 2, when_full = "block"')))["shed"] == 0
 
 
+def test_edge_spill(tmp_path):
+    """What has no room goes to disk."""
+    spilled = 'capacity = 2, when_full = "spill", spill = { path = "SPILL" }'.replace("SPILL", str(tmp_path / "here"))
+    found = edge(text(first(spilled)))
+    assert (found["taken"], found["shed"]) == (20, 0)
+    assert found["spilled"] > 10
+
+
+def test_spill_path(tmp_path):
+    """It is there while the run lasts."""
+    spilled = f'capacity = 2, when_full = "spill", spill = {{ path = "{tmp_path}/here" }}'
+    run(text(first(spilled)))
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_spill_max_bytes(tmp_path):
+    """No more is on disk than it says, and one record."""
+    spilled = f'capacity = 2, when_full = "spill", spill = {{ path = "{tmp_path}/here", max_bytes = "MOST" }}'
+    file = text(first(spilled), source="input = \"{{ 'long ' * 2000 }}\"")
+    assert edge(file.replace("MOST", "64KiB"))["max_depth"] < 12
+    assert edge(file.replace("MOST", "1MiB"))["max_depth"] > 15
+
+
 def test_edge_block_timeout():
     """Who waits longer at a full edge is shed."""
     slow = SLEEP.replace("1ms", "20ms")
@@ -435,6 +458,7 @@ TABLES = {
     "edge": tables.EdgeTable,
     "node": tables.StageTable,
     "retry": tables.RetryTable,
+    "spill": tables.SpillTable,
     "defaults": tables.DefaultsTable,
     "dead_letters": tables.DeadLettersTable,
     "checkpoint": tables.CheckpointTable,

@@ -68,11 +68,7 @@ def _print(found: dict[str, Inspection]) -> None:
     if not found:
         print('no edge has `when_full = "spill"`')
         return
-    titles = [
-        Column("edge"),
-        *(Column(title, is_number=True) for title in ("segments", "bytes", "records")),
-        Column(""),
-    ]
+    numbers = [Column(title, is_number=True) for title in ("segments", "bytes", "records")]
     rows = []
     for edge, one in found.items():
         state = "in use by a run" if one.in_use else "damaged" if one.damages else "sound"

@@ -38,7 +38,10 @@ def build_edges(draft: Draft, document: Document, registry: Registry) -> list[Di
         draft.edges_lost = True
         return [diagnose("wrong-type", "`pipeline.edges` is not an array", ("pipeline", "edges"), hint=EDGES_HINT)]
     defaults = draft.tables.get(("defaults",), DefaultsTable()).edge
-    diagnostics = [*_check_blocking(defaults, ("defaults", "edge")), *check_spill(defaults, ("defaults", "edge"))]
+    diagnostics = [
+        *_check_blocking(defaults, ("defaults", "edge")),
+        *check_spill(defaults, ("defaults", "edge"), defaults),
+    ]
     for index, values in enumerate(raw):
         found = list(_add_edge(index, values, defaults, draft, document, registry))
         draft.edges_lost |= index not in draft.edges
@@ -59,7 +62,7 @@ def _add_edge(
     table = _with_defaults(own, defaults)
     yield from _check_blocking(table, edge_key(index))
     if {"spill", "when_full"} & own.model_fields_set:  # else it was told of the defaults
-        yield from check_spill(table, edge_key(index))
+        yield from check_spill(table, edge_key(index), defaults)
     yield from _add_transport(index, table.via, draft, registry)
     found = [*_check_start(index, table, draft), *_check_end(index, table, draft)]
     yield from found

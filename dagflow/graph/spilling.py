@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from dagflow.graph.draft import Draft
 
 
-def check_spill(table: EdgeDefaults, key: Key) -> Iterator[Diagnostic]:
-    """Find what is missing or of no use to one edge, or to those that say nothing else."""
+def check_spill(table: EdgeDefaults, key: Key, defaults: EdgeDefaults) -> Iterator[Diagnostic]:
+    """Find what is missing or of no use to one edge; by default there may be a place for those that spill."""
     if table.when_full == "spill" and table.spill is None:
         hint = 'add `spill = { path = "spill" }`, a folder'
         yield diagnose("spill-nowhere", "the edge spills, but nothing says where", (*key, "when_full"), hint=hint)
-    elif table.when_full != "spill" and table.spill is not None:
+    elif table.when_full != "spill" and table.spill is not None and table is not defaults:
         text = f'`spill` needs `when_full = "spill"`, but it is `{table.when_full}`'
         hint = 'remove `spill`, or set `when_full = "spill"`'
         yield diagnose("spill-without-spilling", text, (*key, "spill"), hint=hint)

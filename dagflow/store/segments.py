@@ -1,7 +1,7 @@
 """Segments: the files of a spool, as they are read.
 
-A segment begins with a mark; an entry is its length, a checksum, and its bytes. An entry that is torn, or whose checksum
-is wrong, is never given to anybody: it ends its segment, and is told as `Damage`.
+A segment begins with a mark; an entry is its length, a checksum, and its bytes. An entry that is torn, or whose
+checksum is wrong, is never given to anybody: it ends its segment, and is told as `Damage`.
 """
 
 from __future__ import annotations

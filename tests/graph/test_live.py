@@ -15,6 +15,9 @@ def rows(*pairs: tuple[str, str, str]) -> str:
     return ", ".join(f'{{ from = "{start}", to = "{end}"{more} }}' for start, end, more in pairs)
 
 
+SPILL = ', when_full = "spill", spill = { path = "s" }'
+
+
 def is_live(stages: tuple[str, ...], edges: str = "", more: str = "") -> bool:
     """Whether stage `c`, which asks a worker, may stream."""
     return plan_of(chain(FILL, *stages, edges=edges, more=more + WORKER)).nodes["c"].live
@@ -33,10 +36,16 @@ def test_through_a_stage_that_passes_it_on() -> None:
 
 @pytest.mark.parametrize(
     ("edge", "live"),
-    [("", True), (", capacity = 3", True), (', when = "completion"', False), (', when_full = "drop_newest"', True)],
+    [
+        ("", True),
+        (", capacity = 3", True),
+        (', when = "completion"', False),
+        (', when_full = "drop_newest"', True),
+        (SPILL, False),
+    ],
 )
-def test_a_condition_needs_the_whole_completion(edge: str, live: bool) -> None:
-    """It could look at its end."""
+def test_conditions_and_disks_need_the_whole_completion(edge: str, live: bool) -> None:
+    """They could look at its end, or have to write it."""
     assert is_live((ASK,), rows(("a", "b", ""), ("b", "c", ""), ("c", "z", edge))) is live
 
 

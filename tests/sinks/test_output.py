@@ -6,14 +6,13 @@ import asyncio
 import fcntl
 import io
 import os
-import resource
-import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from anyio import wait_all_tasks_blocked, wait_readable
+from disks import small_files
 
 from dagflow.errors import WriteFailed
 from dagflow.sinks.output import PIECE, FileOutput, StreamOutput, TextOutput, build_output
@@ -167,19 +166,6 @@ async def test_devices_take_lines_of_any_length() -> None:
     full = build_output(os.open("/dev/full", os.O_WRONLY), "/dev/full", owned=True)
     with closing(full), pytest.raises(WriteFailed, match="`/dev/full` could not be written: No space left on device"):
         await put(full, b"x\n")
-
-
-@contextmanager
-def small_files() -> Iterator[None]:
-    """Forbid files of more than 1000 bytes, as a full disk would; only inside, as the test run writes files too."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 async def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(tmp_path: Path) -> None:
