@@ -298,6 +298,27 @@ async def test_slow_requests():
     assert loris == silent == b""
 
 
+@pytest.mark.parametrize(("version", "invited"), [("1.1", True), ("1.0", False)])
+async def test_a_client_that_asks_before_it_sends_the_body(version, invited):
+    """Gets the word at once; one that may not send it gets the refusal instead."""
+    head = (
+        f"POST /v1/chat/completions HTTP/{version}\r\nHost: localhost\r\nExpect: 100-Continue\r\nConnection: close\r\n"
+    )
+    body = b'{"messages": [{"role": "user", "content": "a"}]}'
+    lengths = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with served() as service:
+        host, port = str(service.source.address).split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write((head + lengths).encode())
+        if invited:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await reader.read()).startswith(f"HTTP/{version} 200 ".encode())
+        writer.close()
+        refused = await raw(service, (head + lengths.replace("json", "xml")).encode())
+    assert refused.startswith(f"HTTP/{version} 415 ".encode())
+
+
 async def test_too_many_headers_and_too_long_ones():
     """Are no request."""
     async with served() as service:
