@@ -153,7 +153,7 @@ class Framing:
         mark = "\u0001text\u0001"
         told = {"delta": {"content": mark}} if self._chat else {"text": mark, "logprobs": None}
         plain = _data({**self._head, "choices": [{"index": 0, **told, "finish_reason": None}]})
-        self._before, self._after = plain.split(_encode(mark))
+        self._before, _, self._after = plain.rpartition(_encode(mark))  # a model may have that name
 
 
 def _data(value: dict[str, Any]) -> bytes:
