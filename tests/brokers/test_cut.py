@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from peers.cut import Cut
@@ -18,9 +18,10 @@ async def echoing():
     came: list[bytes] = []
 
     async def answer(reader, writer):
-        while line := await reader.readline():
-            came.append(line)
-            writer.write(line)
+        with suppress(ConnectionResetError):
+            while line := await reader.readline():
+                came.append(line)
+                writer.write(line)
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
