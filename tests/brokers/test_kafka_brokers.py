@@ -89,7 +89,12 @@ async def test_groups_and_admin(tmp_path):
         await admin.start()
         await admin.create_topics([NewTopic("t", 4, 1)])
         await admin.close()
-        options = {"bootstrap_servers": broker.address, "group_id": "g", "heartbeat_interval_ms": 100, "session_timeout_ms": 1000}
+        options = {
+            "bootstrap_servers": broker.address,
+            "group_id": "g",
+            "heartbeat_interval_ms": 100,
+            "session_timeout_ms": 1000,
+        }
         async with AIOKafkaConsumer("t", **options) as one, AIOKafkaConsumer("t", **options) as two:
             async with asyncio.timeout(20):
                 while len(one.assignment()) != 2 or len(two.assignment()) != 2:
