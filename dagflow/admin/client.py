@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dagflow.admin.beacon import Beacon
 
-_ASK_S: Final = 10.0
+_ASK_S: Final = 10.0  # longer than a tap is ever silent
 
 
 class AdminClient:
@@ -50,20 +50,24 @@ class AdminClient:
             AdminError: nobody answers, or the answer is no.
         """
         async with self._asked(path, query) as answer:
-            async for line in answer.content:
-                if line.strip():  # the others only say that somebody is there
+            rest = b""
+            async for part in answer.content.iter_any():  # to read by lines would bound their length
+                *lines, rest = (rest + part).split(b"\n")
+                for line in filter(None, lines):  # the others only say that somebody is there
                     yield json.loads(line)
 
     @asynccontextmanager
     async def _asked(self, path: str, query: Mapping[str, str] | None) -> AsyncIterator[Any]:
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ASK_S)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ASK_S, sock_read=_ASK_S)
         try:
             async with self._session.get(path, params=query, timeout=timeout) as answer:
                 if answer.status >= 400:
                     raise AdminError(await _refusal(answer))
                 yield answer
+        except (ValueError, aiohttp.ContentTypeError) as error:
+            raise AdminError(f"what answers at {self._beacon.address} is no admin listener") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise AdminError(f"nobody answers at {self._beacon.address}: the pipeline has ended, or hangs") from error
 

@@ -64,7 +64,7 @@ class DeadLetters:
             web.get("/dead-letters/replay", self._told(self._progress)),
             web.post("/dead-letters/replay", self._told(self._replay)),
             web.post("/dead-letters/purge", self._told(self._purge)),
-            web.get(r"/dead-letters/{id:[1-9]\d*}", self._told(self._show)),
+            web.get(r"/dead-letters/{id:[1-9]\d{0,99}}", self._told(self._show)),
         ]
 
     def _told(self, handler: Handler) -> Handler:
@@ -147,5 +147,5 @@ async def _json(request: web.Request) -> Any:
     try:
         async with asyncio.timeout(_BODY_S):
             return await request.json()
-    except (ValueError, TimeoutError):
+    except (ValueError, LookupError, RecursionError, TimeoutError):  # an unknown charset, nested too deeply
         raise WrongRequest("the body is no JSON") from None

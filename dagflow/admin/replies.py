@@ -28,7 +28,18 @@ def as_line(value: Any) -> bytes:
 
 
 def _encode(value: Any) -> bytes:
-    return msgspec.json.encode(value, enc_hook=_as_plain)
+    try:
+        return msgspec.json.encode(value, enc_hook=_as_plain)
+    except UnicodeEncodeError:  # half of a surrogate pair, which Python's text may have, and UTF-8 has not
+        return msgspec.json.encode(_encodable(msgspec.to_builtins(value, str_keys=True, enc_hook=_as_plain)))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(item) for name, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _as_plain(value: object) -> object:

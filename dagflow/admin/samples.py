@@ -59,11 +59,17 @@ class Describer:
         }
 
     def _shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        show = self._value if self._payload else size_of
+        show = self._told if self._payload else size_of
         return {self._text(name): show(value) for name, value in values.items() if self._fields_have(name)}
 
     def _fields_have(self, name: str) -> bool:
         return not self._fields or name in self._fields
+
+    def _told(self, value: Any) -> Any:
+        try:
+            return self._value(value)
+        except Exception:  # an object of a plugin need not be text, and a number may be too long for one
+            return size_of(value)
 
     def _value(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, str):

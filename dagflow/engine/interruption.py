@@ -70,11 +70,19 @@ class Interruption:
 
     def __call__(self) -> None:
         """Interrupt the work; twice is fine."""
-        if not self._cancellations:
+        if self._cancellations:
+            return
+        if asyncio.current_task() is self._task:
+            self.arm(0.0)  # else the work could end before the cancellation, which would hit what the task does next
+        else:
             self._cancel()
 
     def arm(self, delay_s: float) -> None:
-        """Interrupt the work after so many seconds."""
+        """Interrupt the work after so many seconds, unless that is under way."""
+        if self._cancellations:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay_s, self)
 
     def _cancel(self) -> None:

@@ -208,6 +208,10 @@ async def test_a_body_that_is_no_json_or_too_large(tmp_path):
     async with Shop(tmp_path).open() as ask:
         headers = {"Content-Type": "application/json"}
         assert (await ask("/dead-letters/purge", "POST", data=b"{", headers=headers))[0] == 400
+        assert (await ask("/dead-letters/purge", "POST", data=b"[" * 60_000, headers=headers))[0] == 400
+        odd = {"Content-Type": "application/json; charset=none"}
+        assert (await ask("/dead-letters/purge", "POST", data=b"{}", headers=odd))[0] == 400
+        assert (await ask(f"/dead-letters/{'1' * 5000}"))[0] == 404
         assert (await ask("/dead-letters/purge", "POST", data=b" " * 70_000, headers=headers))[0] == 413
         assert await count(ask, 5)
 

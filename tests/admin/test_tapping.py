@@ -15,6 +15,7 @@ from dagflow.admin.samples import LONGEST_TEXT, Describer, size_of
 from dagflow.completion import Completion
 from dagflow.config.references import MASK
 from dagflow.engine.taps import Asked, Passed
+from dagflow.errors import RecordError
 from dagflow.exchange import Request
 from dagflow.plugin import Source
 from dagflow.record import Record
@@ -203,3 +204,39 @@ def test_sizes():
         "live answer",
         "bytes",
     ]
+
+
+class Wordless:
+    """A value of a plugin that nobody can print."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_what_has_no_text_is_told_by_its_size():
+    """Nothing that a record holds ends the tap."""
+    assert told(Wordless()) == "Wordless"
+    assert told(10**5000) == "number"
+
+
+async def test_text_that_is_no_unicode_is_told(tmp_path):
+    """Half of a surrogate pair comes out of many a model's answer, and UTF-8 has no form for it."""
+
+    async def fails(record):
+        raise RecordError("half \ud800")
+
+    plugins = {"in": Halves(), "work": FunctionStage(fails), "out": ListSink()}
+    one = Flow(plugins, ["in -> work", "work -> out"], admin=admin_at(tmp_path)).engine()
+    async with running(one) as ask:
+        [sample, _] = await lines(ask, edge="in -> work", limit="1", payload="true")
+        assert (sample["record"], sample["fields"]) == ("id?", {"text": "half ?"})
+        assert (await ask("/status"))[0] == 200
+
+
+class Halves(Live):
+    """Hands in what is no Unicode."""
+
+    async def records(self):
+        """Give records as long as it is asked."""
+        async for _ in super().records():
+            yield Record({"text": "half \ud800"}, "id\ud800")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.completion import Completion
 from dagflow.sources.http.refusals import Refusal
@@ -51,7 +51,7 @@ def admit(
     quota = caller.grant.quota
     if quota is None:
         return door.submit(record, streams)
-    guess = _guess(record)
+    guess, given = _guess(record), record.get("embeddings")
     headers |= quota.headers(clock())
     wait_s, what = quota.wait_s(guess, clock())
     if wait_s > 0:
@@ -60,25 +60,32 @@ def admit(
     submission = door.submit(record, streams)
     reserved = quota.take(guess, clock())
     headers |= quota.headers(clock())
-    submission.on_settled.append(lambda: quota.settle(reserved, guess, _used(submission), clock()))
+    submission.on_settled.append(lambda: quota.settle(reserved, guess, _used(submission, given), clock()))
     return submission
 
 
 def _guess(record: Record) -> int:
-    """Guess how many tokens a record will take: what is reserved until its usage is known."""
-    length = sum(len(str(message.get("content") or "")) for message in record.get("messages") or ())
-    most = record["parameters"].get("max_completion_tokens") or record["parameters"].get("max_tokens")
+    """Guess how many tokens a record will take, whatever its caller wrote: so many are reserved at first."""
+    messages, parameters = record.get("messages"), record.get("parameters")
+    said = [m.get("content") for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+    length = sum(len(str(content or "")) for content in said or [record.get("input")])
+    told = parameters if isinstance(parameters, dict) else {}
+    most = told.get("max_completion_tokens") or told.get("max_tokens")
     bound = most if isinstance(most, int) and most > 0 else _ANSWER_TOKENS
     return length // _CHARACTERS_A_TOKEN + 1 + min(bound, _ANSWER_TOKENS)
 
 
-def _used(submission: Submission) -> int | None:
-    """Say how many tokens a record has taken; None where nobody told, 0 for an answer that was made for another one."""
+def _used(submission: Submission, given: Any) -> int | None:
+    """Say how many tokens a record has taken; None where nobody told, 0 for an answer that was made for another one.
+
+    Args:
+        given: the embeddings that the caller wrote, whose word does not count.
+    """
     answer = submission.answer or {}
     completion, embeddings = answer.get("completion"), answer.get("embeddings")
     if isinstance(completion, Completion):
         if completion.shared is not None:
             return 0
         return completion.usage.total_tokens if completion.usage is not None else None
-    usage = embeddings.get("usage") if isinstance(embeddings, dict) else None
+    usage = embeddings.get("usage") if isinstance(embeddings, dict) and embeddings is not given else None
     return usage.get("input_tokens") if isinstance(usage, dict) else None

@@ -100,7 +100,7 @@ class Asking:
     async def _stream(
         self, request: web.BaseRequest, asked: Asked, submission: Submission, headers: dict[str, str]
     ) -> web.StreamResponse:
-        events = EventStream(request, headers, self._options.ping_interval, self._options.write_timeout)
+        events = EventStream(request, headers, self._options.ping_interval)
         framing = Framing(request.path == _CHAT, new_id(), asked.model, asked.with_usage)
         try:
             try:

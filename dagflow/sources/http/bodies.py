@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from aiohttp import HttpVersion11
 from aiohttp.web import HTTPRequestEntityTooLarge, RequestPayloadError
 
 from dagflow.sources.http.asked import wrong
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
 _JSON: Final = "application/json"
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
@@ -33,6 +35,7 @@ async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
             body = request.content.read_nowait()
         else:
             async with asyncio.timeout(timeout_s):
+                await _invite(request)
                 body = await request.read()
     except HTTPRequestEntityTooLarge:
         raise _too_large(most) from None
@@ -44,6 +47,13 @@ async def read_body(request: BaseRequest, most: int, timeout_s: float) -> bytes:
     if len(body) > most:
         raise _too_large(most)
     return body
+
+
+async def _invite(request: BaseRequest) -> None:
+    """Say that the body may come, to a client that waits for the word, as curl does before a large one."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0  # it is no part of the answer
 
 
 def _too_large(most: int) -> Refusal:

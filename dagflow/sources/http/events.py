@@ -1,8 +1,8 @@
 """Events: a streamed answer, as server-sent events.
 
 Nothing is sent before the first chunk, so that an early error has its own status; only a long silence ends that
-wait. A slow reader slows the model's server down, and one that takes nothing at all for too long is cut off. What
-breaks in mid-stream is told as an event, and never looks like a good end.
+wait. A slow reader slows the model's server down. What breaks in mid-stream is told as an event, and never looks like a
+good end.
 """
 
 from __future__ import annotations
@@ -43,33 +43,32 @@ class EventStream:
         headers: those that go out with it.
     """
 
-    def __init__(
-        self, request: web.BaseRequest, headers: Mapping[str, str], ping_s: float, write_timeout_s: float
-    ) -> None:
+    def __init__(self, request: web.BaseRequest, headers: Mapping[str, str], ping_s: float) -> None:
         self.begun = False
         self.headers = {**HEADERS, **headers}
         self._request = request
         self._response: web.StreamResponse | None = None
-        self._ping_s, self._write_timeout_s = ping_s, write_timeout_s
+        self._ping_s = ping_s
         self._loop = asyncio.get_running_loop()
         self._last_s = self._loop.time()
-        self._writing_s: float | None = None
+        self._is_writing = False
         self._pinging: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(min(ping_s, write_timeout_s), self._tick)
+        self._timer = self._loop.call_later(ping_s, self._tick)
 
     async def send(self, data: bytes) -> None:
         """Send events; wait while the reader lags."""
         if not self.begun:
             await self._begin()
-        self._writing_s = self._loop.time()
+        self._is_writing = True
         try:
             await self._response.write(data)
         finally:
-            self._writing_s = None
+            self._is_writing = False
             self._last_s = self._loop.time()
 
     async def end(self) -> web.StreamResponse:
-        """End the body."""
+        """End the body; no ping may come behind that."""
+        self.close()
         await self._response.write_eof()
         return self._response
 
@@ -85,14 +84,9 @@ class EventStream:
         await self._response.prepare(self._request)
 
     def _tick(self) -> None:
-        now_s = self._loop.time()
-        if self._writing_s is not None and now_s - self._writing_s >= self._write_timeout_s:
-            if self._request.transport is not None:
-                self._request.transport.abort()  # the handler is cancelled by that
-            return
-        if self._writing_s is None and now_s - self._last_s >= self._ping_s:
+        if not self._is_writing and self._loop.time() - self._last_s >= self._ping_s:
             self._pinging = asyncio.ensure_future(self._ping())
-        self._timer = self._loop.call_later(min(self._ping_s, self._write_timeout_s) / 4, self._tick)
+        self._timer = self._loop.call_later(self._ping_s / 4, self._tick)
 
     async def _ping(self) -> None:
         try:
@@ -153,7 +147,7 @@ class Framing:
         mark = "\u0001text\u0001"
         told = {"delta": {"content": mark}} if self._chat else {"text": mark, "logprobs": None}
         plain = _data({**self._head, "choices": [{"index": 0, **told, "finish_reason": None}]})
-        self._before, self._after = plain.split(_encode(mark))
+        self._before, _, self._after = plain.rpartition(_encode(mark))  # a model may have that name
 
 
 def _data(value: dict[str, Any]) -> bytes:

@@ -48,6 +48,7 @@ class Listener:
             "max_field_size": _MAX_LINE,
             "max_headers": _MAX_HEADERS,
             "lingering_time": 1.0,
+            "write_timeout_s": options.write_timeout,
         }
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Server | None = None
@@ -89,7 +90,42 @@ class Listener:
 
 
 class _Connection(web.RequestHandler):
-    """Tells of what is no request of HTTP in the form of all errors; nothing of it is logged."""
+    """Tells of what is no request of HTTP in the form of all errors, and cuts off who takes nothing of an answer."""
+
+    def __init__(self, *args: Any, write_timeout_s: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._write_timeout_s = write_timeout_s
+        self._looking: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """Look after a reader that lags."""
+        super().pause_writing()
+        self._look_later(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._look_no_more()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It has left."""
+        super().connection_lost(exc)
+        self._look_no_more()
+
+    def _look_later(self, left: int) -> None:
+        self._looking = asyncio.get_running_loop().call_later(self._write_timeout_s, self._look, left)
+
+    def _look(self, left: int) -> None:
+        now_left = self.transport.get_write_buffer_size()
+        if now_left < left:
+            self._look_later(now_left)
+        else:
+            self.transport.abort()  # the handler is cancelled by that
+
+    def _look_no_more(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
 
     def handle_error(
         self,

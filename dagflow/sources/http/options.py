@@ -82,7 +82,7 @@ class HttpOptions(Options):
         75.0, description="how long a connection may be idle, or take to send the headers of a request"
     )
     write_timeout: _Wait = Field(
-        30.0, description="how long a reader may take nothing of a stream before it is cut off"
+        30.0, description="how long a reader may take nothing of an answer before it is cut off"
     )
     ping_interval: _Wait = Field(15.0, description="the silence in a stream after which a comment keeps it alive")
     records: KeptOptions = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -48,7 +49,7 @@ class Recording:
         route(record, asked.model, self._options)
         submission = self._enter(record, caller, headers)
         if "respond-async" in request.headers.get("Prefer", "").lower():
-            headers |= {"Location": f"/v1/records/{record.id}", "Preference-Applied": "respond-async"}
+            headers |= {"Location": f"/v1/records/{quote(record.id, safe='')}", "Preference-Applied": "respond-async"}
             return respond(self._shown(submission), headers, 202)
         try:
             await submission.wait_settled()

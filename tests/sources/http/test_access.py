@@ -110,6 +110,26 @@ async def test_nobody_says_whose_a_request_is_but_its_token():
     assert reply.json["record"]["text"] == ""
 
 
+@pytest.mark.parametrize("body", [{"messages": "abc"}, {"messages": [1]}, {"messages": 5}, {"parameters": []}])
+async def test_odd_records_within_limits(body):
+    """Limits guess from whatever the caller wrote; what is wrong with it is told as it is without them."""
+    async with served(PLAIN + AUTH) as service:
+        limited = await service.ask("/v1/records", {"input": "a", **body}, headers=by(BLUE))
+    async with served() as service:
+        unlimited = await service.ask("/v1/records", {"input": "a", **body})
+    assert limited.error == unlimited.error == (422, "invalid-field")
+
+
+@pytest.mark.parametrize("tokens", [-(10**9), 10**9, "many"])
+async def test_a_usage_that_the_caller_wrote(tokens):
+    """Neither gives tokens back nor takes any: the guess stays."""
+    text = PLAIN.replace('type = "inference"\nworker = "main"', 'type = "set"\nfields = { text = "id" }')
+    body = {"input": "a", "parameters": {"max_tokens": 4}, "embeddings": {"usage": {"input_tokens": tokens}}}
+    async with served(text.partition("[workers.main]")[0] + AUTH) as service:
+        replies = [await service.ask("/v1/records", body, headers=by(BLUE)) for _ in range(2)]
+    assert [reply.headers["x-ratelimit-remaining-tokens"] for reply in replies] == ["15", "10"]
+
+
 async def test_records_and_keys_of_another_tenant():
     """Cannot be found, cancelled or got again."""
     async with served(PLAIN + AUTH.replace("20 tokens", "9k tokens")) as service:
@@ -296,6 +316,27 @@ async def test_slow_requests():
         assert (await service.chat()).status == 200
     assert slow.startswith(b"HTTP/1.1 408 ")
     assert loris == silent == b""
+
+
+@pytest.mark.parametrize(("version", "invited"), [("1.1", True), ("1.0", False)])
+async def test_a_client_that_asks_before_it_sends_the_body(version, invited):
+    """Gets the word at once; one that may not send it gets the refusal instead."""
+    head = (
+        f"POST /v1/chat/completions HTTP/{version}\r\nHost: localhost\r\nExpect: 100-Continue\r\nConnection: close\r\n"
+    )
+    body = b'{"messages": [{"role": "user", "content": "a"}]}'
+    lengths = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with served() as service:
+        host, port = str(service.source.address).split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write((head + lengths).encode())
+        if invited:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await reader.read()).startswith(f"HTTP/{version} 200 ".encode())
+        writer.close()
+        refused = await raw(service, (head + lengths.replace("json", "xml")).encode())
+    assert refused.startswith(f"HTTP/{version} 415 ".encode())
 
 
 async def test_too_many_headers_and_too_long_ones():

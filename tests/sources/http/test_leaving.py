@@ -172,6 +172,21 @@ async def test_a_reader_that_takes_nothing_is_cut_off():
     assert len(server.left) == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/records"])
+async def test_a_reader_that_takes_nothing_of_a_whole_answer_is_cut_off(path):
+    """Nobody else would end its connection."""
+    text = PLAIN.replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:0"\nwrite_timeout = "300ms"')
+    body = b'{"messages": [{"role": "user", "content": "%s"}]}' % (b"x" * 7_000_000)
+    async with served(text) as service:
+        host, port = str(service.source.address).split(":")
+        _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await until(lambda: service.engine.report()["outcomes"]["delivered"] == 1)
+        await until(lambda: not service.source._listener._server.connections)
+        writer.transport.abort()
+
+
 async def test_silence_is_kept_alive_by_comments():
     """A first token that is long in coming: the status goes out, and an error is an event then."""
     with ScriptedServer() as server:

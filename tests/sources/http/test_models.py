@@ -107,6 +107,13 @@ async def test_a_completion(prompt):
     assert ([chunk["choices"][0]["text"] for chunk in chunks], end) == (["one", " two"], "[DONE]")
 
 
+async def test_a_streamed_chat_with_a_model_of_any_name():
+    """Also one that looks like what is put in its place between the texts."""
+    async with served() as service:
+        reply = await service.chat(stream=True, model="\u0001text\u0001")
+    assert [event["choices"][0]["delta"]["content"] for event in reply.events[:2]] == ["one", " two"]
+
+
 async def test_a_stream_of_what_was_made_whole():
     """Where a condition stands behind the model, the answer is whole, and comes as one chunk."""
     text = PLAIN.replace('{ from = "ask", to = "answer" }', '{ from = "ask", to = "answer", when = "completion" }')

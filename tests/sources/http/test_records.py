@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import yarl
 from service import PLAIN, served, until
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +75,17 @@ async def test_later():
         "delivered",
     )
     assert found.json["record"]["completion"]["text"] == "a"
+
+
+@pytest.mark.parametrize("name", ["a/b?c#d%20e", "\u00fc", "a\r\nX-Other: 1"])
+async def test_any_name_can_be_found_again(name):
+    """The place that is told is an address, whatever the caller named the record."""
+    async with served() as service:
+        later = await service.ask("/v1/records", {"input": "a", "id": name}, headers=LATER)
+        place = yarl.URL(service.url + later.headers["Location"], encoded=True)
+        async with service.session.get(place) as response:
+            assert (response.status, (await response.json())["id"]) == (200, name)
+    assert "X-Other" not in later.headers
 
 
 async def test_a_record_is_cancelled_by_its_id():
