@@ -49,6 +49,7 @@ def clean():
         "pipeline": "five-stage",
         "duration_s": 2.5,
         "accepted": 1000,
+        "taken_over": 0,
         "outcomes": {"delivered": 990, "filtered": 10, "shed": 0, "expired": 0, "failed": 0, "cancelled": 0},
         "in_flight": 0,
         "nodes": {

@@ -99,6 +99,7 @@ def test_json(plan):
         "capacity": 512,
         "max_bytes": None,
         "when_full": "block",
+        "spill": None,
         "block_timeout_s": None,
         "max_wait_s": None,
         "order": "fifo",

@@ -7,7 +7,7 @@
                 "reads": [str], "reads_any": [[str]], "writes": [str] | null, "ports": [str],
                 "workers": [str], "live": bool, "settings": {key: value}}],
      "edges": [{"name", "source", "port", "target", "capacity", "max_bytes", "when_full",
-                "block_timeout_s", "max_wait_s", "order", "ageing_s", "dead_letter", "when", "best_effort",
+                "spill": {"path", "max_bytes"} | null, "block_timeout_s", "max_wait_s", "order", "ageing_s", "dead_letter", "when", "best_effort",
                 "via"}],
      "workers": [{"name", "type", "settings": {key: value}}]}
 
@@ -75,8 +75,10 @@ def _node(plan: Plan, node: NodePlan, layer: int, position: int) -> dict[str, An
 
 
 def _edge(edge: EdgePlan) -> dict[str, Any]:
+    values = {field.name: getattr(edge, field.name) for field in fields(edge)}
+    spill = None if edge.spill is None else {"path": str(edge.spill.path), "max_bytes": edge.spill.max_bytes}
     when = None if edge.when is None else edge.when.source
-    return {"name": edge.name, **{field.name: getattr(edge, field.name) for field in fields(edge)}, "when": when}
+    return {"name": edge.name, **values, "spill": spill, "when": when}
 
 
 def _worker(plan: Plan, worker: WorkerPlan) -> dict[str, Any]:
