@@ -15,6 +15,8 @@ from contextlib import suppress
 
 from peers.processes import free_port
 
+_TURNS = 5  # of the event loop, in which a connection comes to be that is half accepted; else it would leak
+
 
 class Cut:
     """Passes on bytes while its block lasts.
@@ -90,6 +92,10 @@ class Cut:
 
     async def _refuse(self) -> None:
         if self._server is not None:
+            for sock in self._server.sockets:
+                self._loop.remove_reader(sock.fileno())
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         await self._break()

@@ -7,8 +7,8 @@
                 "reads": [str], "reads_any": [[str]], "writes": [str] | null, "ports": [str],
                 "workers": [str], "live": bool, "settings": {key: value}}],
      "edges": [{"name", "source", "port", "target", "capacity", "max_bytes", "when_full",
-                "spill": {"path", "max_bytes"} | null, "block_timeout_s", "max_wait_s", "order", "ageing_s", "dead_letter", "when", "best_effort",
-                "via"}],
+                "spill": {"path", "max_bytes"} | null, "block_timeout_s", "max_wait_s", "order",
+                "ageing_s", "dead_letter", "when", "best_effort", "via"}],
      "workers": [{"name", "type", "settings": {key: value}}]}
 
 Times are in seconds and sizes in bytes; `settings` is the node's table as `dagflow show`
