@@ -52,10 +52,10 @@ async def client_of(server: Any):
         settings: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.05, "error_cb": _quiet}
         await connection.connect(server.url, **settings)
         yield Client(connection)
-        async with asyncio.timeout(2):
-            await connection.close()
     finally:
-        connection._transport.abort()
+        async with asyncio.timeout(2):
+            await connection.close()  # else it would connect again
+        await connection._transport.aborted()
 
 
 async def _quiet(error: Exception) -> None:

@@ -87,7 +87,7 @@ class Connection:
             async with asyncio.timeout(_CLOSE_S):
                 await client.close()
         if client._transport is not None:
-            client._transport.abort()
+            await client._transport.aborted()
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until the server has all that was published; not longer than this, in seconds, and not where it is gone.

@@ -36,7 +36,12 @@ class Socket(TcpTransport):
         self._bare_io_writer = self._io_writer = writer
 
     def abort(self) -> None:
-        """Close what is open, without a farewell; twice is fine."""
+        """Close what is open in the next turn of the event loop, without a farewell; twice is fine."""
         for writer in (self._io_writer, self._bare_io_writer):
             if writer is not None:
                 writer.transport.abort()
+
+    async def aborted(self) -> None:
+        """Close what is open now."""
+        self.abort()
+        await asyncio.sleep(0)
