@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PAUSE_S: Final = 0.2  # between two attempts at one server
 _PING_S: Final = 5.0  # two pings without an answer, and a connection is given up
-_CLOSE_S: Final = 0.7
+_CLOSE_S: Final = 0.5
 _SHARE_OF_ATTEMPT: Final = 0.5  # of the patience at the start; the other half is for the next server
 _HOPELESS: Final = ("authorization", "authentication", "certificate", "expired")
 

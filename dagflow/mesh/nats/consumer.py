@@ -107,7 +107,7 @@ class Consumer:
         if self._beating is not None:
             self._beating.cancel()
             self._beating = None
-            await self._pulls.close()
+            await self._pulls.close(_FLUSH_S)
             for delivery in list(self._held.values()):
                 self.give_back(delivery, 0.0)
             self._buffer.clear()

@@ -71,13 +71,14 @@ class Pulls:
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._take)
 
-    async def close(self) -> None:
-        """Want nothing more."""
+    async def close(self, timeout_s: float) -> None:
+        """Want nothing more; what is on its way still comes, if that takes no longer than this, in seconds."""
         subscription, self._subscription = self._subscription, None
         self._asked.clear()
-        if subscription is not None:
+        if subscription is not None and self._connection.client.is_connected:
             with suppress(Exception):
-                await subscription.unsubscribe()
+                async with asyncio.timeout(timeout_s):
+                    await subscription.drain()
 
     async def ask(self, count: int, waits: bool) -> None:
         """Ask for so many messages; if it does not wait, only for those that are there."""
