@@ -112,7 +112,7 @@ async def test_two_programs_of_which_one_dies(tmp_path):
     """They share the messages; what one had in hand goes to the other."""
     with NatsServer(tmp_path) as server:
         async with filled(server) as client:
-            file = text(server.url, SOURCE, WORK, SINK_TEXT)
+            file = text(server.url, SOURCE + "batch = 20\n", WORK, SINK_TEXT)
             async with running(file) as stays:
                 async with running(file) as dies:
                     await until(lambda: settled(dies) > 20 and settled(stays) > 20)
