@@ -71,6 +71,9 @@ class Publisher:
 
     async def open(self) -> None:
         """Listen for acknowledgements."""
+        from nats import errors
+
+        self._errors = errors
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._take)
         self._connection.on_reconnected.append(self._resend_all)
@@ -137,19 +140,17 @@ class Publisher:
             del self._waiting[number]
 
     async def _post(self, subject: str, headers: Mapping[str, str] | None, payload: bytes, reply: str) -> None:
-        from nats.errors import Error, MaxPayloadError, OutboundBufferLimitError
-
-        client = self._connection.client
+        client, errors = self._connection.client, self._errors
         if client is None:
             raise NotPublished(subject, "the connection is closed")
         try:
             await client.publish(subject, payload, reply=reply, headers=headers)
-        except MaxPayloadError:
+        except errors.MaxPayloadError:
             most = client.max_payload
             raise NotPublished(subject, f"it has {len(payload)} bytes, and the server takes {most}") from None
-        except OutboundBufferLimitError:
+        except errors.OutboundBufferLimitError:
             pass  # there is no connection; it is sent when there is one
-        except (Error, OSError) as error:
+        except (errors.Error, OSError) as error:
             raise NotPublished(subject, said(error), retryable=True) from error
 
     def _check(self, subject: str, fault: _Fault | None, ends: float) -> bool:

@@ -1,6 +1,6 @@
 """Source and sink `nats` beside the client library's own loops, on a real `nats-server` with streams in files.
 
-    python benchmarks/mesh.py [--rounds 3] [--count 50000]
+    python benchmarks/mesh_nats.py [--rounds 3] [--count 50000]
 
 Both sides move the same messages: whole records of dagflow, with headers, an id to drop duplicates by, and 300 bytes of
 text. Publishing: the library's `publish_async` with 256 unacknowledged messages, beside `generate -> nats`. Consuming:
@@ -10,6 +10,7 @@ its `fetch` of 256 messages, each of them acknowledged, beside `nats -> null`. T
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import tempfile
@@ -73,12 +74,19 @@ async def consume_bare(client: Any, count: int) -> int:
     return taken
 
 
-async def run(text: str) -> int:
-    """Run a file, and give how many records were delivered."""
+async def run(text: str) -> dict[str, float]:
+    """Run a file, and measure it from the moment when all is connected."""
     from dagflow.compile import compile_text
     from dagflow.engine.engine import Engine
 
-    return (await Engine(compile_text(text)).run())["outcomes"]["delivered"]
+    engine = Engine(compile_text(text))
+    running = asyncio.ensure_future(engine.run())
+    await engine.started.wait()
+
+    async def delivered() -> int:
+        return (await running)["outcomes"]["delivered"]
+
+    return await timed(delivered())
 
 
 async def measure(variant: str, count: int) -> dict[str, float]:
@@ -92,12 +100,12 @@ async def measure(variant: str, count: int) -> dict[str, float]:
             if variant.startswith("consume"):
                 await publish_bare(client.client, count)
             work = {
-                "publish, library": lambda: publish_bare(client.client, count),
+                "publish, library": lambda: timed(publish_bare(client.client, count)),
                 "publish, dagflow": lambda: run(SINK.format(count=count, text=TEXT, url=server.url)),
-                "consume, library": lambda: consume_bare(client.client, count),
+                "consume, library": lambda: timed(consume_bare(client.client, count)),
                 "consume, dagflow": lambda: run(SOURCE.format(url=server.url)),
             }[variant]
-            found = await timed(work())
+            found = await work()
             assert found["outputs"] == count, found
             assert await client.count("S") == count
             return found
