@@ -92,12 +92,18 @@ class Source(Node, ABC):
         resumable: whether each of its records has a `key`, the same whenever its input is read again, so that a run can
             go on where an earlier one stopped. May be a property.
         serves: whether callers wait for the answers of its records; every way must lead to a sink that gives them.
+        gives_back: whether what is cut off by the end of a run comes again in a later one, so that no dead letter is
+            made of it.
+        in_order: whether it can't leave a record open while later ones are done. A dead letter is kept of whatever
+            ends as failed, expired or shed, before it is told.
     """
 
     finite: bool = True
     can_cancel: bool = False
     resumable: bool = False
     serves: ClassVar[bool] = False
+    gives_back: ClassVar[bool] = False
+    in_order: ClassVar[bool] = False
 
     def exposed_at(self) -> str | None:
         """Give the address at which other machines could use it if there were no `[auth]`; asked before `open`.

@@ -40,6 +40,7 @@ class Outcome(StrEnum):
 
 _RANK: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 _BY_RANK: Final = tuple(Outcome)
+_DONE: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED})
 _NOTHING: Final = len(_BY_RANK)  # the rank of a ticket to which no branch has contributed yet
 
 
@@ -143,6 +144,7 @@ class Ticket:
         accepted: what dead letters say of its acceptance; None where none is kept of it.
         trail: what happened to it on its way; None where nobody wants to know.
         mark: what the checkpoint knows of it; None where there is none.
+        kept: whether dead letters of it are in the store; None where none was to be made, False where one failed.
     """
 
     __slots__ = (
@@ -155,6 +157,7 @@ class Ticket:
         "error",
         "extra",
         "gatherings",
+        "kept",
         "mark",
         "owner",
         "record",
@@ -176,12 +179,17 @@ class Ticket:
         self.accepted: Any = None
         self.trail: Trail | None = None
         self.mark: Any = None
+        self.kept: bool | None = None
         self._rank = _NOTHING
 
     @property
     def outcome(self) -> Outcome | None:
         """The outcome so far: that of the weightiest branch that has ended; None if none has."""
         return _BY_RANK[self._rank] if self._rank < _NOTHING else None
+
+    def is_done(self, outcome: Outcome) -> bool:
+        """Whether nothing of it is left to do: it came through, or what became of it is kept."""
+        return outcome in _DONE or (outcome is not Outcome.CANCELLED and self.kept is True)
 
     def fork(self, count: int) -> None:
         """Add `count` branches to those that are live: the record goes several ways."""

@@ -56,6 +56,15 @@ class Ticks(Source):
         return {"odd", "even"}
 
 
+class Log(Ticks):
+    """Reads a log, of which it can't leave a record open."""
+
+    in_order = True
+
+    def ports(self) -> set[str]:
+        return set()
+
+
 class Serve(Source):
     """Serves callers."""
 
@@ -353,6 +362,7 @@ def offer(group: str, name: str, value: str, package: str = "toys") -> EntryPoin
 OFFERS = (
     offer("sources", "lines", "toys:Lines"),
     offer("sources", "ticks", "toys:Ticks"),
+    offer("sources", "log", "toys:Log"),
     offer("sources", "serve", "toys:Serve"),
     offer("stages", "fill", "toys:Fill"),
     offer("stages", "ask", "toys:Ask"),

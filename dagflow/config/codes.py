@@ -80,6 +80,7 @@ CODES: Final[dict[str, Code]] = {
     "unanswered": _error("Callers wait for an answer on a way that leads to no sink which gives one."),
     "open-door": _error("A source can be used from other machines by anybody."),
     "not-resumable": _error("The file has a `[checkpoint]`, but a node could not go on where it was."),
+    "lost-for-good": _error("A source can't leave a record open, and some that do not come through would not be kept."),
     "dead-end": _error("A node leads to no sink."),
     "all-best-effort": _error("All edges that leave a node are best effort, so that nothing gives records an outcome."),
     "missing-error-edge": _error('A node says `on_error = "port"`, but no edge leaves its error port.'),

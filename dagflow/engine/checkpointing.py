@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.claims import claim
 from dagflow.errors import CheckpointMismatch, OpenFailed, PluginError, StoreError, describe
-from dagflow.record import Outcome
 from dagflow.store.checkpoint import (
     CHECKPOINT,
     Step,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 EVERY_S: Final = 0.05
 """The pause between two commits, in seconds; a commit takes some time of its own."""
 
-_DONE: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED})
 _NAME: Final = "checkpoint"
 
 
@@ -58,10 +56,9 @@ class Mark:
         written: the sinks that have taken it in this run, and under which ids.
         had: those that had taken it when this run began, and have not been asked yet; they do not take it again.
         earlier: all that had taken it when this run began.
-        kept: whether a dead letter of it was kept.
     """
 
-    __slots__ = ("earlier", "had", "kept", "key", "source", "written")
+    __slots__ = ("earlier", "had", "key", "source", "written")
 
     def __init__(self, source: str, key: bytes, had: Counter[tuple[str, str]] | None) -> None:
         self.source = source
@@ -69,7 +66,6 @@ class Mark:
         self.written: list[tuple[str, str]] = []
         self.had = had
         self.earlier = [] if had is None else list(had.elements())
-        self.kept = False
 
     def take_written(self, sink: str, id: str) -> bool:
         """Say whether an earlier run has written it, once for each time."""
@@ -178,10 +174,10 @@ class Checkpointing:
         self._taken_over.add((source, key))
         return Mark(source, key, self._had.pop((source, key), None))
 
-    def note_settled(self, mark: Mark, outcome: Outcome) -> None:
-        """Take note of how a record ended."""
+    def note_settled(self, mark: Mark, is_done: bool) -> None:
+        """Take note that a record has ended, and whether anything of it is left to do."""
         self._flying.pop(mark, None)
-        if outcome in _DONE or (mark.kept and outcome is not Outcome.CANCELLED):
+        if is_done:
             self._next.settled[mark.source] += mark.key
             if mark.had is not None:
                 self._next.done.append((mark.source, mark.key))

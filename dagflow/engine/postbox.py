@@ -17,9 +17,12 @@ from dagflow.store.letter import Letter
 from dagflow.store.payload import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagflow.engine.letters import Letters
     from dagflow.engine.place import Place
     from dagflow.errors import RecordError
+    from dagflow.record import Ticket
 
 
 UNFINISHED: Final = "unfinished"
@@ -36,16 +39,18 @@ class Accepted:
         key: shared by its letters; empty until there is one.
         replaces: numbers of the letters that it was made of, and that its own letter replaces.
         replays: how often it was replayed.
+        comes_again: whether a later run gets it again if this one does not finish it.
         streamed: records as they entered a stage that answered with a stream, by stage and id: when the
             stream breaks, some node behind it finds out.
     """
 
-    __slots__ = ("key", "readable", "record", "replaces", "replays", "source", "streamed")
+    __slots__ = ("comes_again", "key", "readable", "record", "replaces", "replays", "source", "streamed")
 
-    def __init__(self, source: str, record: Record, readable: bool = True) -> None:
+    def __init__(self, source: str, record: Record, readable: bool = True, comes_again: bool = False) -> None:
         self.source = source
         self.record = record
         self.readable = readable
+        self.comes_again = comes_again
         self.key = ""
         self.replaces: tuple[int, ...] = ()
         self.replays = 0
@@ -58,13 +63,13 @@ class Resent(Record):
     __slots__ = ("accepted",)
 
 
-def accepted_from(source: str, record: Record) -> Accepted:
+def accepted_from(source: str, record: Record, comes_again: bool = False) -> Accepted:
     """Note what a record is at its acceptance."""
     if isinstance(record, Resent):
         return record.accepted
     copy = record.copy()
     copy.ticket = None  # each would keep the other until the next garbage collection
-    return Accepted(source, copy, not isinstance(record, UnreadableInput))
+    return Accepted(source, copy, not isinstance(record, UnreadableInput), comes_again)
 
 
 class Postbox:
@@ -104,8 +109,7 @@ class Postbox:
             entered: the record as it entered the node, where that has changed it since.
         """
         accepted = record.ticket.accepted
-        left_open = reason == UNFINISHED and record.ticket.mark is not None  # a later run goes on with it
-        if self._letters is None or accepted is None or left_open:
+        if self._letters is None or accepted is None or (reason == UNFINISHED and self._is_left_open(record.ticket)):
             self.not_kept += self._letters is None and outcome is Outcome.FAILED
             self._place.end(record, outcome, error)
             return
@@ -119,10 +123,30 @@ class Postbox:
         self._letters.keep(letter, accepted.replaces, tuple(kept.values()), partial(self._end, record, outcome, error))
 
     def _end(self, record: Record, outcome: Outcome, error: RecordError | None, kept: bool) -> None:
-        self.not_kept += not kept
-        if kept and record.ticket.mark is not None:
-            record.ticket.mark.kept = True
+        self._note(record.ticket, kept)
         self._place.end(record, outcome, error)
+
+    def keep(self, ticket: Ticket, outcome: Outcome, end: Callable[[], None]) -> None:
+        """Keep a letter of a ticket whose branches have ended, as the record was when it was accepted; then go on."""
+        accepted = ticket.accepted
+        accepted.key = accepted.key or self._letters.next_key()
+        about = (outcome, ticket.error, outcome.value, accepted, self._letters.clock())
+
+        def on_kept(kept: bool) -> None:
+            self._note(ticket, kept)
+            end()
+
+        letter = partial(self._letter, accepted.record, self._node, *about)
+        self._letters.keep(letter, accepted.replaces, (), on_kept)
+
+    def _note(self, ticket: Ticket, kept: bool) -> None:
+        self.not_kept += not kept
+        ticket.kept = kept and ticket.kept is not False
+
+    @staticmethod
+    def _is_left_open(ticket: Ticket) -> bool:
+        """Whether a later run goes on with a record that this one does not finish."""
+        return ticket.mark is not None or ticket.accepted.comes_again
 
     def _letter(
         self,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import NodePlan
     from dagflow.telemetry.tracing import Tracer
 
+_LOST: Final = frozenset({Outcome.FAILED, Outcome.EXPIRED, Outcome.SHED})
 _workflow_durations: Final = partial(Distribution, WORKFLOW_BOUNDS)
 
 
@@ -131,14 +132,20 @@ class SourceRunner:
         return self._book.room if outlet is None else min(self._book.room, outlet.room(record))
 
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Take a ticket's outcome into the book, and tell the source."""
+        """Take a ticket's outcome into the book, and tell the source; first keep what it could not leave open."""
+        if outcome in _LOST and ticket.kept is None and ticket.accepted is not None and self.plugin.in_order:
+            self.postbox.keep(ticket, outcome, partial(self._settle, ticket, outcome))
+        else:
+            self._settle(ticket, outcome)
+
+    def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._book.settle(ticket, outcome)
         if ticket.trail is not None:
             took_ns = perf_counter_ns() - ticket.trail.accepted_ns
             self.durations[outcome].observe(took_ns)
             self.workflow_durations[outcome].observe(took_ns / 1e9)
         if ticket.mark is not None:
-            self._checkpoint.note_settled(ticket.mark, outcome)
+            self._checkpoint.note_settled(ticket.mark, ticket.is_done(outcome))
         if self._tracer is not None:
             self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:
@@ -222,7 +229,7 @@ class SourceRunner:
         elif self.plugin.serves:
             ticket.trail = Trail()
         if self.postbox.keeps:
-            ticket.accepted = accepted_from(self.plan.name, ticket.record)
+            ticket.accepted = accepted_from(self.plan.name, ticket.record, self.plugin.gives_back)
 
     async def _dispatch(self, record: Record) -> None:
         if isinstance(record, UnreadableInput):

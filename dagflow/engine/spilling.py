@@ -105,7 +105,7 @@ class Spilling:
             mark = self._checkpoint.take_over(source.plan.name, bytes.fromhex(known["key"]), known["written"])
             if mark is None:
                 return False
-        elif source.plugin.finite or source.plugin.serves:
+        elif source.plugin.finite or source.plugin.serves or source.plugin.gives_back:
             return False
         record = husk_of(entry, self._clock)
         record.update(fields_of(entry))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.draft import ERROR_PORT, edge_key
 from dagflow.graph.gathering import check_gathering
+from dagflow.graph.keeping import check_keeping
 from dagflow.graph.order import find_cycles, forward_order, reachable
 from dagflow.graph.resuming import check_resuming
 from dagflow.graph.serving import check_serving
@@ -38,6 +39,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
         yield from check_serving(draft, bool(cyclic))
         yield from check_resuming(draft)
         yield from check_spilling(draft)
+        yield from check_keeping(draft)
 
 
 def _check_presence(draft: Draft) -> Iterator[Diagnostic]:

@@ -80,6 +80,7 @@ class NodePlan:
         answers: for a sink: whether it gives them.
         finite: for a source: whether it ends by itself.
         resumable: for a source or sink: whether a run can go on where an earlier one stopped.
+        in_order: for a source: whether it can't leave a record open while later ones are done.
         exposed_at: for a source: the address at which others could use it without `[auth]`.
     """
 
@@ -107,6 +108,7 @@ class NodePlan:
     answers: bool = False
     finite: bool = True
     resumable: bool = False
+    in_order: bool = False
     exposed_at: str | None = None
 
     def build(self) -> Any:

@@ -59,6 +59,7 @@ def ask_declarations(cls: type[Node], options: BaseModel) -> dict[str, Any]:
         "answers": bool(getattr(node, "answers", False)),
         "finite": bool(getattr(node, "finite", True)),
         "resumable": bool(getattr(node, "resumable", False)),
+        "in_order": bool(getattr(node, "in_order", False)),
         "serves": bool(getattr(node, "serves", False)),
         "exposed_at": node.exposed_at() if isinstance(node, Source) else None,
         "forwards": bool(getattr(node, "forwards_live" if isinstance(node, Sink) else "passes_live", False)),
