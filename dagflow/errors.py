@@ -22,6 +22,7 @@
     │   ├── NotAStageResult    a plugin gave what is no result, or chose a port that it has not
     │   ├── StreamCut          a live completion was stopped before its end
     │   ├── WriteFailed        a sink could not write to its file or pipe
+    │   ├── NotPublished       a broker did not take a record
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
@@ -307,6 +308,16 @@ class WriteFailed(RecordError):
         self.ends_run = isinstance(error, BrokenPipeError)
         reason = "whoever read it has closed it" if self.ends_run else error.strerror or str(error)
         super().__init__(f"`{target}` could not be written: {reason}")
+
+
+class NotPublished(RecordError):
+    """A broker did not acknowledge a record; `retryable` where it may the next time."""
+
+    code = "not-published"
+
+    def __init__(self, target: str, reason: str, retryable: bool = False) -> None:
+        self.retryable = retryable
+        super().__init__(f"`{target}` did not take the record: {reason}")
 
 
 class WorkerError(RecordError):

@@ -34,7 +34,7 @@ FLOORS = [
     ],
     ["plain_expressions", "expressions", "options", "delays", "context", "plugin", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
-    ["telemetry", "channel", "store", "inference", "remote", "access"],
+    ["telemetry", "channel", "store", "inference", "remote", "access", "mesh"],
     ["sources", "stages", "workers", "sinks", "transports", "exporters"],
     ["engine"],
     ["admin"],

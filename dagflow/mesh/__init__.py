@@ -1,0 +1,1 @@
+"""The mesh: records on their way between programs, over brokers."""
