@@ -50,9 +50,7 @@ class Kafka(Sink):
         )
         linger: Duration = Field(0.0, ge=0, description="how long a batch waits for more; it goes at once by default")
         max_batch: Size = Field(64 * 1024, ge=1, description="the largest batch for one partition")
-        max_request: Size = Field(
-            1024**2, ge=1024, description="the largest message; brokers have limits too"
-        )
+        max_request: Size = Field(1024**2, ge=1024, description="the largest message; brokers have limits too")
 
         @model_validator(mode="after")
         def _check(self) -> Kafka.Options:
@@ -66,7 +64,7 @@ class Kafka(Sink):
 
         def lines(self) -> LineOptions:
             """Give how an object or text is made."""
-            return LineOptions(fields=self.fields, template=self.template)
+            return LineOptions.model_construct(fields=self.fields, template=self.template)
 
     default_concurrency = 512
     resumable = True

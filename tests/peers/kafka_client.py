@@ -42,12 +42,13 @@ class Desk:
     def source(self, **more: Any) -> KafkaSource:
         """Make a source that reads the topic to its end, unless told otherwise."""
         given = {"topics": [self.topic], "group": self.group, "until": "end", **QUICK, **more}
-        return KafkaSource(KafkaSource.Options(**self.options, **given))
+        return KafkaSource(KafkaSource.Options(**{**self.options, **given}))
 
     def sink(self, **more: Any) -> KafkaSink:
         """Make a sink that writes to the topic."""
         idempotent = self.broker.abilities.idempotent
-        return KafkaSink(KafkaSink.Options(**self.options, **{"topic": self.topic, "idempotent": idempotent, **more}))
+        given = {"topic": self.topic, "idempotent": idempotent, **more}
+        return KafkaSink(KafkaSink.Options(**{**self.options, **given}))
 
     async def send(self, *values: bytes | None, key: bytes | None = None, partition: int | None = None) -> None:
         """Send messages as another program would, over all partitions unless told otherwise."""

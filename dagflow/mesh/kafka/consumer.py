@@ -37,7 +37,8 @@ class Consumer:
         self._options = options
         self._log = log
         self._offsets: dict[Any, Offsets] = {}
-        self._ends: dict[Any, int] | None = None
+        self._generation = 0  # counts up when partitions are revoked; what was read before is of no use then
+        self._ends: dict[Any, int] = {}
         self._failure: PluginError | None = None
         self._finished = asyncio.Event()
         self._commits = asyncio.Lock()
@@ -64,8 +65,6 @@ class Consumer:
         )
         self._client.subscribe(options.topics, listener=_listener(aiokafka, self))
         await start(self._client, options.servers)
-        if options.until == "end":
-            self._ends = await self._find_ends(aiokafka)
         self._committing = asyncio.create_task(self._commit_now_and_then())
 
     async def close(self) -> None:
@@ -85,12 +84,13 @@ class Consumer:
             PluginError: the brokers refuse, or `fail` was called.
         """
         while True:
-            found = await self._poll()
+            found, generation = await self._poll(), self._generation
             for partition, messages in found.items():
-                offsets = self._offsets.get(partition)
-                if offsets is not None and (within := self._before_end(partition, messages)):
-                    yield offsets, within
-            if self._ends is not None and await self._is_at_end():
+                if self._generation != generation:
+                    break
+                if within := self._before_end(partition, messages):
+                    yield self._offsets.setdefault(partition, Offsets()), within
+            if self._options.until == "end" and await self._is_at_end():
                 return
 
     def note_finished(self) -> None:
@@ -103,6 +103,7 @@ class Consumer:
 
     async def on_revoked(self, partitions: Iterable[Any]) -> None:
         """Hand in no more of these partitions, wait a while for what is open, commit, and forget the rest."""
+        self._generation += 1
         leaving = {one: self._offsets.pop(one) for one in partitions if one in self._offsets}
         for offsets in leaving.values():
             offsets.closed = True
@@ -113,17 +114,13 @@ class Consumer:
                     await self._finished.wait()
         await bounded(self._commit(self._client, leaving), _LEAVE_S)
 
-    def on_assigned(self, partitions: Iterable[Any]) -> None:
-        """Begin anew with these partitions, where the group has committed."""
-        self._offsets = {one: Offsets() for one in partitions}
-
     async def _poll(self) -> Mapping[Any, list[Any]]:
         """Ask for messages, of those partitions of which not too many are open."""
         if self._failure is not None:
             raise self._failure
         limit = self._options.max_ahead
         full = [one for one, offsets in self._offsets.items() if offsets.span >= limit]
-        free = [one for one in self._offsets if one not in full] if full else []
+        free = list(self._client.assignment().difference(full)) if full else []
         if full and not free:
             await asyncio.sleep(_POLL_MS / 10_000)
             return {}
@@ -139,26 +136,26 @@ class Consumer:
                 return {}
             raise PluginError(reason_of(error, self._options.servers)) from error
 
-    async def _find_ends(self, aiokafka: Any) -> dict[Any, int]:
-        partitions = [
-            aiokafka.TopicPartition(topic, number)
-            for topic in self._options.topics
-            for number in self._client.partitions_for_topic(topic) or ()
-        ]
-        return await self._client.end_offsets(partitions)
+    def _end_of(self, partition: Any) -> int | None:
+        """Give the end that a partition had when it was first read from; None until then.
+
+        It comes with what is read, and so is never behind it; what brokers answer to the question for the end may be.
+        """
+        if partition not in self._ends and (end := self._client.highwater(partition)) is not None:
+            self._ends[partition] = end
+        return self._ends.get(partition)
 
     def _before_end(self, partition: Any, messages: list[Any]) -> list[Any]:
-        if self._ends is None or messages[-1].offset < self._ends.get(partition, 0):
+        if self._options.until is None or (end := self._end_of(partition)) is None or messages[-1].offset < end:
             return messages
-        end = self._ends.get(partition, 0)
         return [message for message in messages if message.offset < end]
 
     async def _is_at_end(self) -> bool:
         import aiokafka.errors as errors
 
         try:
-            for partition in self._client.assignment():
-                if await self._client.position(partition) < self._ends.get(partition, 0):
+            for partition, end in {one: self._end_of(one) for one in self._client.assignment()}.items():
+                if end is None or await self._client.position(partition) < end:
                     return False
         except errors.IllegalStateError:  # it was revoked meanwhile
             return False
@@ -191,6 +188,6 @@ def _listener(aiokafka: Any, consumer: Consumer) -> Any:
             await consumer.on_revoked(revoked)
 
         def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-            consumer.on_assigned(assigned)
+            """Each begins anew with what is read of it, where the group has committed."""
 
     return Listener()
