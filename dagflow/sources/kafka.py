@@ -68,6 +68,9 @@ class Kafka(Source):
                 raise PydanticCustomError("fields_of_raw", "texts have the field `input` only; remove `fields`")
             if self.handover >= self.session_timeout:
                 raise PydanticCustomError("late_handover", "`handover` must be shorter than `session_timeout`")
+            if self.request_timeout <= self.session_timeout:
+                text = "`request_timeout` must be longer than `session_timeout`, as a group may take that long to meet"
+                raise PydanticCustomError("hasty_requests", text)
             return self
 
     gives_back = True

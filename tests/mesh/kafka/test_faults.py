@@ -36,13 +36,13 @@ def place_of(record_id):
 
 async def nap(record):
     """Take a moment."""
-    await asyncio.sleep(0.002)
+    await asyncio.sleep(0.01)
     return record
 
 
 async def test_a_rebalance_under_load_loses_nothing(tmp_path, tansu_desk):
     """Members come and go while records are in flight; all are delivered, and at the end all is committed."""
-    desk, count = tansu_desk, 400
+    desk, count = tansu_desk, 1200
     await desk.send(*texts(count))
     pipes = [Pipe(tmp_path, desk.source(until=None, max_ahead=20), nap, concurrency=4) for _ in range(3)]
 
@@ -56,7 +56,7 @@ async def test_a_rebalance_under_load_loses_nothing(tmp_path, tansu_desk):
             async with pipes[2].running():
                 await until(lambda: len(pipes[2].sink.ids) > 5 or len(seen()) == count)
         await until(lambda: len(seen()) == count)
-    assert await desk.committed() == [100] * 4
+    assert await desk.committed() == [300] * 4
     for pipe in pipes:
         report = pipe.flow.report
         assert report["accepted"] == sum(report["outcomes"].values())
@@ -73,7 +73,7 @@ async def test_a_partition_is_kept_for_what_is_in_flight(tmp_path, tansu_desk):
         await release.wait()
         return record
 
-    options = {"until": None, "session_timeout": "6s", "handover": "5s"}
+    options = {"until": None, "session_timeout": "6s", "request_timeout": "8s", "handover": "5s"}
     first = Pipe(tmp_path, desk.source(**options), wait, concurrency=4)
     second = Pipe(tmp_path, desk.source(**options))
     async with first.running():
@@ -198,7 +198,7 @@ async def test_a_network_that_is_cut_and_heals(tmp_path):
         cut.target = broker.port
         desk, count = Desk(broker, 2), 200
         await desk.send(*texts(count))
-        pipe = Pipe(tmp_path, desk.source(until=None, request_timeout="1s", max_ahead=20), nap)
+        pipe = Pipe(tmp_path, desk.source(until=None, request_timeout="2s", max_ahead=20), nap)
         async with pipe.running():
             await until(lambda: len(pipe.sink.ids) > 20)
             cut.refuse()
