@@ -23,6 +23,7 @@
     │   ├── StreamCut          a live completion was stopped before its end
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   ├── NotPublished       a broker did not take a record
+    │   ├── RedeliveredTooOften  a broker brought a record again and again
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
@@ -318,6 +319,15 @@ class NotPublished(RecordError):
     def __init__(self, target: str, reason: str, retryable: bool = False) -> None:
         self.retryable = retryable
         super().__init__(f"`{target}` did not take the record: {reason}")
+
+
+class RedeliveredTooOften(RecordError):
+    """A broker brought a record again and again, since nobody came to an end with it."""
+
+    code = "redelivered"
+
+    def __init__(self, times: int) -> None:
+        super().__init__(f"it was delivered {times} times before, and nobody came to an end with it")
 
 
 class WorkerError(RecordError):

@@ -112,6 +112,20 @@ class UnreadableInput(Record):
         self.error = error
 
 
+class RefusedInput(UnreadableInput):
+    """What a source yields for a record that it does not send on: it is accepted, and fails with `error`.
+
+    Unlike other input that fails at once, it is a record, and can be replayed as one.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, error: RecordError, record: Record) -> None:
+        super().__init__(error, record, record.id)
+        self.session, self.priority, self.deadline = record.session, record.priority, record.deadline
+        self.meta = record.meta
+
+
 class TicketOwner(Protocol):
     """Who accepted a record: is told its outcome, and can have it cancelled."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dagflow.errors import describe
 from dagflow.live_values import abandon_live
-from dagflow.record import Outcome, Record, UnreadableInput
+from dagflow.record import Outcome, Record, RefusedInput, UnreadableInput
 from dagflow.store.letter import Letter
 from dagflow.store.payload import pack
 
@@ -69,7 +69,8 @@ def accepted_from(source: str, record: Record, comes_again: bool = False) -> Acc
         return record.accepted
     copy = record.copy()
     copy.ticket = None  # each would keep the other until the next garbage collection
-    return Accepted(source, copy, not isinstance(record, UnreadableInput), comes_again)
+    is_readable = isinstance(record, RefusedInput) or not isinstance(record, UnreadableInput)
+    return Accepted(source, copy, is_readable, comes_again)
 
 
 class Postbox:

@@ -1,1 +1,1 @@
-"""The mesh: records on their way between programs, over brokers."""
+"""The mesh: records on their way between programs, over brokers that others have built."""

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from dagflow.errors import InvalidField
-from dagflow.expressions import Template
-from dagflow.mesh.kafka.options import KafkaOptions
+from dagflow.mesh.kafka.options import CONNECTION, KafkaOptions
 from dagflow.mesh.kafka.publisher import Publisher
-from dagflow.mesh.wire import write_message
 from dagflow.options import Duration, Size
 from dagflow.plugin import Sink
-from dagflow.sinks.lines import LineOptions
+from dagflow.sinks.messages import MessageOptions
 
 if TYPE_CHECKING:
     from dagflow.plugin import Context
     from dagflow.record import Record
-
-_FOR_OTHERS: Final = ("fields", "template")
 
 
 class Kafka(Sink):
@@ -29,21 +24,10 @@ class Kafka(Sink):
     Records of one session go to one partition. `concurrency` is how many may be unacknowledged.
     """
 
-    class Options(KafkaOptions):
+    class Options(KafkaOptions, MessageOptions):
         topic: str = Field(min_length=1, description="where the messages go")
         key: Literal["session", "id", "none"] = Field(
             "session", description="what is the key: messages of one key go to one partition, those without to any"
-        )
-        format: Literal["dagflow", "records"] = Field(
-            "dagflow",
-            description="`dagflow`: whole records, for a source of dagflow; `records`: objects of JSON or texts, for "
-            "other programs",
-        )
-        fields: list[str] | None = Field(
-            None, min_length=1, description="the fields of each object, in this order; by default `id` and all fields"
-        )
-        template: Template | None = Field(
-            None, description="the template of the text of each message, instead of an object"
         )
         idempotent: bool = Field(
             True, description="have the brokers refuse what was sent twice after an error; some know nothing of it"
@@ -52,33 +36,20 @@ class Kafka(Sink):
         max_batch: Size = Field(64 * 1024, ge=1, description="the largest batch for one partition")
         max_request: Size = Field(1024**2, ge=1024, description="the largest message; brokers have limits too")
 
-        @model_validator(mode="after")
-        def _check(self) -> Kafka.Options:
-            given = [name for name in _FOR_OTHERS if getattr(self, name) is not None]
-            if len(given) > 1:
-                raise PydanticCustomError("forms_of_output", "`fields` and `template` exclude each other")
-            if given and self.format == "dagflow":
-                text = '`{name}` needs `format = "records"`; a whole record has all of its fields'
-                raise PydanticCustomError("fields_of_whole", text, {"name": given[0]})
-            return self
-
-        def lines(self) -> LineOptions:
-            """Give how an object or text is made."""
-            return LineOptions.model_construct(fields=self.fields, template=self.template)
-
+    incidental = CONNECTION | {"idempotent", "linger", "max_batch", "max_request"}
     default_concurrency = 512
     resumable = True
     _publisher: Publisher | None = None
 
     def reads(self) -> set[str]:
-        return self.options.lines().reads()
+        return self.options.reads()
 
     def writes(self) -> set[str]:
         return set()
 
     async def open(self, context: Context) -> None:
         await super().open(context)
-        self._encode = self.options.lines().build_encoder()
+        self._encode = self.options.build_encoder(context.clock)
         self._publisher = Publisher(self.options)
         await self._publisher.open()
 
@@ -87,12 +58,8 @@ class Kafka(Sink):
             await self._publisher.close()
 
     async def write(self, record: Record) -> None:
-        headers: list[tuple[str, bytes]] = []
-        if self.options.format == "dagflow":
-            given, payload = write_message(record, self.context.clock)
-            headers = [(name, value.encode()) for name, value in given.items()]
-        else:
-            payload = self._encode(record)[:-1]
+        given, payload = self._encode(record)
+        headers = [(name, value.encode()) for name, value in given.items()]
         await self._publisher.publish(payload, self._key(record), headers)
 
     def _key(self, record: Record) -> bytes | None:

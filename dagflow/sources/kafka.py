@@ -6,19 +6,20 @@ leaves open is read again by whoever gets the partition next.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dagflow.errors import PluginError
+from dagflow.errors import PluginError, UnreadableRecord
 from dagflow.mesh.kafka.consumer import Consumer
-from dagflow.mesh.kafka.options import KafkaOptions
-from dagflow.mesh.wire import VERSION_HEADER
-from dagflow.options import Duration, FieldName
+from dagflow.mesh.kafka.options import CONNECTION, KafkaOptions
+from dagflow.mesh.wire import is_from_dagflow
+from dagflow.options import Duration
 from dagflow.plugin import Source
 from dagflow.record import Outcome, Record, UnreadableInput
-from dagflow.sources.messages import TEXT_FIELD, MessageReader
+from dagflow.sources.messages import MessageOptions, MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +35,7 @@ class Kafka(Source):
     `topic`, `partition` and `offset`.
     """
 
-    class Options(KafkaOptions):
+    class Options(KafkaOptions, MessageOptions):
         topics: list[str] = Field(min_length=1, description="the topics that are read")
         group: str = Field(min_length=1, description="the consumer group, whose members share the partitions")
         start: Literal["earliest", "latest"] = Field(
@@ -42,14 +43,6 @@ class Kafka(Source):
         )
         until: Literal["end"] | None = Field(
             None, description="`end`: read what is there when the run starts, then end; by default it goes on"
-        )
-        format: Literal["auto", "records", "raw"] = Field(
-            "auto",
-            description="what messages of other programs are: `records`: JSON objects; `raw`: texts, which become the "
-            "field `input`; `auto`: either. Those of sinks of dagflow bring their fields along, unless it is `raw`",
-        )
-        fields: list[FieldName] = Field(
-            [TEXT_FIELD], min_length=1, description="the keys that become fields; each message must have them"
         )
         max_ahead: int = Field(
             10_000, ge=1, description="how many records of a partition are handed in from its oldest open one on"
@@ -63,9 +56,7 @@ class Kafka(Source):
         )
 
         @model_validator(mode="after")
-        def _check(self) -> Kafka.Options:
-            if self.format == "raw" and "fields" in self.model_fields_set:
-                raise PydanticCustomError("fields_of_raw", "texts have the field `input` only; remove `fields`")
+        def _fits_group(self) -> Kafka.Options:
             if self.handover >= self.session_timeout:
                 raise PydanticCustomError("late_handover", "`handover` must be shorter than `session_timeout`")
             if self.request_timeout <= self.session_timeout:
@@ -73,6 +64,7 @@ class Kafka(Source):
                 raise PydanticCustomError("hasty_requests", text)
             return self
 
+    incidental = CONNECTION | {"group", "until", "max_ahead", "commit_interval", "session_timeout", "handover"}
     gives_back = True
     in_order = True
 
@@ -87,7 +79,7 @@ class Kafka(Source):
 
     async def open(self, context: Context) -> None:
         await super().open(context)
-        self._reader = MessageReader(self.options.format, self.options.fields, context.clock)
+        self._reader = MessageReader(self.options, context.clock)
         self._consumer = Consumer(self.options, context.logger)
         await self._consumer.open()
 
@@ -116,12 +108,16 @@ class Kafka(Source):
             self._consumer.fail(PluginError(reason))
 
     def _read(self, message: Any) -> Record:
-        place = f"{message.topic}:{message.partition}:{message.offset}"
+        topic, partition, offset = message.topic, message.partition, message.offset
+        id, place = f"{topic}:{partition}:{offset}", f"`{topic}`, partition {partition}, offset {offset}"
+        if message.value is None:
+            return UnreadableInput(UnreadableRecord(place, "the message has no value"), id=id)
         headers = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
-        record = self._reader.read(headers, message.value, place)
+        record = self._reader.read(headers, message.value, id, place)
         if not isinstance(record, UnreadableInput):
-            about = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+            about = {"topic": topic, "partition": partition, "offset": offset}
             record.meta = {**record.meta, **about} if record.meta else about
-            if message.key is not None and record.session is None and VERSION_HEADER not in headers:
+            if message.key is not None and record.session is None and not is_from_dagflow(headers):
                 record.session = message.key.decode(errors="backslashreplace")
+        record.key = blake2b(id.encode(), digest_size=16).digest()
         return record

@@ -1,78 +1,106 @@
-"""Messages: how a broker's message becomes a record, whether a sink of dagflow or another program sent it."""
+"""Messages: how a message of a broker becomes a record.
+
+What another dagflow sent comes back as it was. For what is from elsewhere, an object of JSON is taken as the source
+`jsonl` takes a line, and anything else is the text of the field `input`. What is neither is an `UnreadableInput`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from dagflow.errors import UnreadableRecord
-from dagflow.mesh.wire import VERSION_HEADER, read_message
+from dagflow.mesh.wire import TRACE_HEADER, from_wire, is_from_dagflow
+from dagflow.options import FieldName, Options
 from dagflow.record import Record, UnreadableInput
 from dagflow.sources.formats import records_format, take_id, take_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from dagflow.sources.formats import Format
+    from collections.abc import Callable, Mapping
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
-TEXT_FIELD: Final = "input"
-"""The field of a message that is plain text."""
+_SHOWN: Final = 10_000  # characters of an unreadable payload that are kept to be looked at
+
+
+class MessageOptions(Options):
+    """The options of sources that read messages of a broker."""
+
+    format: Literal["auto", "records", "raw"] = Field(
+        "auto",
+        description="`records`: what another dagflow sent, or an object of JSON; `raw`: text, which becomes the field"
+        " `input`; `auto`: `records` where it is that, else `raw`",
+    )
+    fields: list[FieldName] = Field(
+        ["input"],
+        min_length=1,
+        description="the fields that each record must have; of an object of JSON, the keys that become fields",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> MessageOptions:
+        if self.format == "raw" and self.fields != ["input"]:
+            raise PydanticCustomError("fields_of_raw", "raw messages give the field `input`; remove `fields`")
+        return self
 
 
 class MessageReader:
-    """Makes records of messages.
+    """Makes records of messages."""
 
-    Args:
-        format: `auto`, `records` or `raw`, as the options of sources have it.
-        fields: which every record has.
-        clock: that of the pipeline, for deadlines.
-    """
-
-    def __init__(self, format: str, fields: Sequence[str], clock: Callable[[], float]) -> None:
-        self._format = format
-        self._fields = fields
-        self._fill: Format = records_format(fields)
+    def __init__(self, options: MessageOptions, clock: Callable[[], float]) -> None:
+        self._format = options.format
+        self._fields = options.fields
+        self._fill = records_format(options.fields)
         self._clock = clock
 
-    def read(self, headers: Mapping[str, str], payload: bytes | None, place: str) -> Record:
-        """Make a record of a message; an `UnreadableInput` where it is none. `place` names the message."""
-        try:
-            if payload is None:
-                raise UnreadableRecord(place, "the message has no value")
-            if self._format == "raw":
-                return Record({TEXT_FIELD: payload.decode()}, place)
-            if VERSION_HEADER in headers:
-                return self._checked(read_message(headers, payload, place, self._clock), place)
-            return self._foreign(payload, place)
-        except (ValueError, RecursionError) as error:
-            return _unreadable(UnreadableRecord(place, _reason(error)), payload, place)
-        except UnreadableRecord as error:
-            return _unreadable(error, payload, place)
+    def read(self, headers: Mapping[str, str] | None, payload: bytes, id: str, place: str) -> Record:
+        """Make the record of a message.
 
-    def _checked(self, record: Record, place: str) -> Record:
-        missing = next((name for name in self._fields if name not in record), None)
-        if missing is not None:
-            raise UnreadableRecord(place, f"field `{missing}` is missing")
-        record.id = record.id or place
+        Args:
+            id: of the record, where the message says no other.
+            place: what an error calls the message.
+        """
+        try:
+            if self._format != "raw" and is_from_dagflow(headers):
+                record = self._checked(from_wire(headers, payload, self._clock))
+                record.id = record.id or id
+                return record
+            record = self._from_elsewhere(payload, id)
+        except (ValueError, RecursionError) as error:
+            fields = {"message": payload[:_SHOWN].decode(errors="replace")} if payload else {}
+            return UnreadableInput(UnreadableRecord(place, _reason(error)), fields, id)
+        if headers and TRACE_HEADER in headers:
+            record.meta = {**record.meta, TRACE_HEADER: headers[TRACE_HEADER]}
         return record
 
-    def _foreign(self, payload: bytes, place: str) -> Record:
-        record = Record((), place)
-        if self._format == "auto" and not payload.lstrip().startswith(b"{") and list(self._fields) == [TEXT_FIELD]:
-            record[TEXT_FIELD] = payload.decode()
-            return record
-        value = _decode(payload)
+    def _checked(self, record: Record) -> Record:
+        for name in self._fields:
+            if name not in record:
+                raise ValueError(f"field `{name}` is missing")
+        return record
+
+    def _from_elsewhere(self, payload: bytes, id: str) -> Record:
+        value = None if self._format == "raw" else self._object(payload)
+        record = Record((), id)
+        if value is None:
+            record["input"] = payload.decode()
+            return self._checked(record)
         take_id(value, record)
         self._fill(value, record)
         take_rest(value, record, self._clock)
+        record.id = record.id or id
         return record
 
-
-def _unreadable(error: UnreadableRecord, payload: bytes | None, place: str) -> UnreadableInput:
-    fields = {"value": payload.decode(errors="replace")} if payload else {}
-    return UnreadableInput(error, fields, place)
+    def _object(self, payload: bytes) -> dict[str, Any] | None:
+        """Give the object that a payload is; None where it is none and need not be."""
+        try:
+            return _decode(payload)
+        except msgspec.DecodeError:
+            if self._format == "records":
+                raise
+            return None
 
 
 def _reason(error: Exception) -> str:
@@ -81,5 +109,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, msgspec.ValidationError):
-        return "no JSON object"
+        return str(error).replace("Expected `object`, got", "expected an object, but found")
     return f"not JSON: {error}" if isinstance(error, msgspec.DecodeError) else str(error)

@@ -1,96 +1,133 @@
-"""Records on the wire: they come back as they were, and what is none is refused."""
+"""The wire: a record comes back as it was, and what is none is refused with the reason."""
 
 from __future__ import annotations
 
-from time import time
+import json
+import time
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 
 from dagflow.completion import Completion
-from dagflow.errors import InvalidField, UnreadableRecord
-from dagflow.mesh.wire import VERSION_HEADER, read_message, write_message
+from dagflow.errors import InvalidField
+from dagflow.exchange import Usage
+from dagflow.mesh.wire import from_header, from_wire, is_from_dagflow, to_header, to_wire
 from dagflow.record import Record, Ticket
-from dagflow.traceparent import begin_trace
+from dagflow.testing.conformance.trial import SampleOwner
+from dagflow.traceparent import TraceContext
 from dagflow.trail import Trail
 
-PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=6,
+NOW = 100.0
+VALUES = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(), inner, max_size=3),
+    max_leaves=8,
 )
+FIELDS = some.dictionaries(some.text() | some.just("$dagflow"), VALUES, max_size=4)
+TRACE = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
 
 
-def clock():
-    """A clock that stands still."""
-    return 100.0
+def clock() -> float:
+    """A clock that stands."""
+    return NOW
 
 
-@given(TEXTS, st.none() | TEXTS, st.integers(-9, 9), st.dictionaries(TEXTS, VALUES), st.dictionaries(TEXTS, VALUES))
-def test_what_is_written_comes_back(id, session, priority, fields, meta):
-    """Whatever a record holds; headers are printable ASCII."""
-    headers, payload = write_message(Record(fields, id, session, priority, meta=meta), clock)
-    assert all(value.isascii() and (value.isprintable()) for value in headers.values())
-    record = read_message(headers, payload, "here", clock)
-    assert (record.id, record.session, record.priority, record.deadline) == (id, session, priority, None)
-    assert (dict(record), dict(record.meta)) == (fields, meta)
+def sent(record: Record) -> Record:
+    """The record that arrives."""
+    return from_wire(*to_wire(record, clock), clock)
 
 
-def test_a_completion_is_one_again():
-    """Also inside of other values."""
-    record = Record({"completion": Completion("yes", "stop"), "n": 1}, "a")
-    back = read_message(*write_message(record, clock), "here", clock)
-    assert isinstance(back["completion"], Completion)
-    assert back["completion"].as_dict() == record["completion"].as_dict()
+@given(FIELDS, some.text(), some.none() | some.text(), some.integers(), FIELDS)
+def test_a_record_comes_back_as_it_was(fields, id, session, priority, meta):
+    """Whatever JSON can hold, under any names; headers are ASCII without spaces."""
+    record = Record(fields, id, session, priority, None, meta)
+    headers, payload = to_wire(record, clock)
+    assert all(value.isascii() and value.isprintable() and " " not in value for value in headers.values())
+    came = from_wire(headers, payload, clock)
+    assert (dict(came), came.id, came.session, came.priority) == (fields, id, session, priority)
+    assert (came.deadline, dict(came.meta)) == (None, meta)
 
 
-def test_a_deadline_is_a_time_of_day():
-    """The other program's clock began elsewhere."""
-    headers, payload = write_message(Record({}, "a", deadline=130.0), clock)
-    assert abs(int(headers["Dagflow-Deadline"]) / 1000 - time() - 30) < 5
-    assert abs(read_message(headers, payload, "here", lambda: 7.0).deadline - 37) < 5
+@given(some.text(some.characters()))
+def test_a_header_holds_any_text(text):
+    """Also what is no Unicode."""
+    assert from_header(to_header(text)) == text
+
+
+def test_a_completion_comes_back_as_one():
+    """With all that is known of it."""
+    came = sent(Record({"completion": Completion("text", "stop", "m", Usage(3, 4))}))["completion"]
+    assert (came.text, came.finish_reason, came.model, came.usage) == ("text", "stop", "m", Usage(3, 4))
+
+
+def test_a_deadline_travels_as_a_time_of_day():
+    """Whoever takes the record has another clock."""
+    headers, payload = to_wire(Record(deadline=NOW + 30), clock)
+    assert abs(int(headers["Dagflow-Deadline"]) / 1000 - time.time() - 30) < 5
+    came = from_wire(headers, payload, lambda: 5000.0)
+    assert 5025 < came.deadline <= 5030.001
 
 
 def test_the_trace_goes_on():
-    """That of the record's own span, or else of what brought it."""
-    plain = Record({}, "a", meta={"traceparent": PARENT})
-    headers, payload = write_message(plain, clock)
-    assert headers["traceparent"] == PARENT
-    assert read_message(headers, payload, "here", clock).meta["traceparent"] == PARENT
-    plain.ticket = Ticket(plain, None)
-    plain.ticket.trail = Trail(begin_trace(PARENT, 1.0))
-    ours = write_message(plain, clock)[0]["traceparent"]
-    assert ours.split("-")[1] == PARENT.split("-")[1]
-    assert ours.split("-")[2] == f"{plain.ticket.trail.trace.span_id:016x}"
+    """With the span of this pipeline where it has one, else with that of whoever sent the record here."""
+    record = Record(meta={"traceparent": TRACE})
+    assert to_wire(record, clock)[0]["traceparent"] == TRACE
+    assert sent(record).meta == {"traceparent": TRACE}
+    record.ticket = Ticket(record, SampleOwner())
+    record.ticket.trail = Trail(TraceContext(1, 2, None, True))
+    assert sent(record).meta["traceparent"] == f"00-{1:032x}-{2:016x}-01"
+    assert "traceparent" not in to_wire(Record(meta={"traceparent": "nonsense\r\n"}), clock)[0]
 
 
 @pytest.mark.parametrize(
-    ("headers", "payload", "reason"),
+    ("record", "name"),
     [
-        ({VERSION_HEADER: "2"}, b"{}", "its schema version is `2`, and only 1 is known here"),
-        ({}, b"{}", "its schema version is `None`"),
-        ({VERSION_HEADER: "1", "Dagflow-Id": "a"}, b"{", "no message of version 1"),
-        ({VERSION_HEADER: "1", "Dagflow-Id": "a"}, b"[]", "no message of version 1"),
-        ({VERSION_HEADER: "1", "Dagflow-Id": "a"}, b'{"fields": 1, "meta": {}}', "no message of version 1"),
-        ({VERSION_HEADER: "1"}, b'{"fields": {}, "meta": {}}', "Dagflow-Id"),
-        ({VERSION_HEADER: "1", "Dagflow-Id": "a", "Dagflow-Priority": "x"}, b'{"fields": {}, "meta": {}}', "version 1"),
-        ({VERSION_HEADER: "1", "Dagflow-Id": "a"}, b"\xff", "version 1"),
+        (Record({"good": 1, "bad": {1, 2}}), "bad"),
+        (Record({"live": Completion.live()}), "live"),
+        (Record(meta={"odd": object()}), "meta"),
     ],
 )
-def test_what_is_no_message_is_refused(headers, payload, reason):
-    """With its place, and what is wrong."""
-    with pytest.raises(UnreadableRecord, match=r"^here: ") as caught:
-        read_message(headers, payload, "here", clock)
-    assert reason in str(caught.value)
+def test_what_json_cannot_hold_is_named(record, name):
+    """Nothing is sent that would not come back as it was."""
+    with pytest.raises(InvalidField, match=f"field `{name}` should be something that JSON can hold"):
+        to_wire(record, clock)
+
+
+@pytest.mark.parametrize("version", ["2", "", "1.0"])
+def test_another_version_is_refused_with_its_number(version):
+    """Its payload is not even looked at."""
+    with pytest.raises(ValueError, match=f"a record of version {version}, and this dagflow knows version 1"):
+        from_wire({"Dagflow-Version": version}, b"...", clock)
 
 
 @pytest.mark.parametrize(
-    ("record", "name"), [(Record({"f": {1}}, "a"), "f"), (Record({}, "a", meta={"m": {1}}), "meta")]
+    "payload",
+    [b"", b"{", b"\xff", b"[]", b"null", b"{}", b'{"fields": []}', b'{"fields": {}, "meta": 3}', b"[" * 100_000],
 )
-def test_what_json_cannot_carry_is_refused(record, name):
-    """It would be something else on the other side."""
-    with pytest.raises(InvalidField, match=f"field `{name}` should be something that JSON can hold"):
-        write_message(record, clock)
+def test_a_payload_that_is_none_is_refused(payload):
+    """Also one that is JSON of another form."""
+    with pytest.raises(ValueError, match="a record of version 1, but its payload is none"):
+        from_wire({"Dagflow-Version": "1"}, payload, clock)
+
+
+@pytest.mark.parametrize("name", ["Dagflow-Priority", "Dagflow-Deadline"])
+def test_a_header_that_is_no_number_is_named(name):
+    """As it was sent."""
+    with pytest.raises(ValueError, match=f"its header `{name}` is `soon`; expected a whole number"):
+        from_wire({"Dagflow-Version": "1", name: "soon"}, b'{"fields": {}}', clock)
+
+
+def test_what_is_from_elsewhere():
+    """It has not the header, or no headers at all."""
+    assert is_from_dagflow(to_wire(Record(), clock)[0])
+    assert not is_from_dagflow({"x": "y"})
+    assert not is_from_dagflow(None)
+
+
+def test_the_payload_can_be_read_by_others():
+    """It is plain JSON."""
+    assert json.loads(to_wire(Record({"input": "é"}, meta={"a": 1}), clock)[1]) == {
+        "fields": {"input": "é"},
+        "meta": {"a": 1},
+    }

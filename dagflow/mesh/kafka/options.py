@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dagflow.options import Duration, FilePath, Options, Secret
 
-_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 class KafkaOptions(Options):
@@ -54,3 +54,7 @@ class KafkaOptions(Options):
             text = "the `password` would travel in clear to `{server}`; set `tls = true`, or use `scram-sha-512`"
             raise PydanticCustomError("password_in_clear", text, {"server": away[0]})
         return self
+
+
+CONNECTION: Final = frozenset(KafkaOptions.model_fields)
+"""The options of a connection: none of them changes an answer."""
