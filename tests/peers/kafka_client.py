@@ -82,6 +82,12 @@ class Desk:
         async with consumer:
             return [await consumer.committed(TopicPartition(self.topic, n)) for n in range(self.partitions)]
 
+    async def wait_committed(self, offset: int) -> None:
+        """Wait until the group has committed an offset in every partition."""
+        async with asyncio.timeout(20):
+            while await self.committed() != [offset] * self.partitions:
+                await asyncio.sleep(0.01)
+
 
 class Pipe:
     """A pipeline of a source, a stage and a sink that keeps dead letters."""

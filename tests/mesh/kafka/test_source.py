@@ -62,9 +62,7 @@ async def test_it_goes_on_without_an_end(tmp_path, desk):
     async with pipe.running():
         await desk.send(*texts(4))
         await until(lambda: len(pipe.sink.written) == 4)
-        async with asyncio.timeout(10):
-            while await desk.committed() != [1, 1, 1, 1]:
-                await asyncio.sleep(0.01)
+        await desk.wait_committed(1)
     assert pipe.flow.report["outcomes"]["delivered"] == 4
 
 
@@ -187,7 +185,5 @@ async def test_reading_waits_for_the_pipeline(tmp_path, desk):
 )
 async def test_what_cannot_be_opened(tmp_path, desk, more, reason):
     """The reason is told."""
-    options = {**desk.options, **more, "topics": [desk.topic], "group": desk.group}
-    source = desk.source().__class__(desk.source().Options(**options))
     with pytest.raises(PluginError, match=reason):
-        await Pipe(tmp_path, source).run()
+        await Pipe(tmp_path, desk.source(**more)).run()
