@@ -161,13 +161,16 @@ async def test_a_killed_member_is_replaced(tmp_path, tansu_desk):
     def done():
         return {line.split('"')[3] for number in range(2) for line in lines(number) if line.endswith("}")}
 
-    for member in members:
-        member.start()
+    count = 4
+    await desk.send(*texts(count))
+    members[0].start()
     try:
-        count = 0
-        while not (lines(0) and lines(1)):  # both are members
+        await until(lambda: len(lines(0)) == count)
+        members[1].start()
+        while not lines(1):  # until it is a member too
             await desk.send(*texts(4))
             count += 4
+            await until(lambda: len(done()) == count)
         before = len(lines(0))
         await desk.send(*texts(200))
         count += 200
