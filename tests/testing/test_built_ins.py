@@ -18,8 +18,8 @@ from dagflow.sinks.jsonl import Jsonl
 from dagflow.testing import RULES, Sample, ScriptedWorker, check_plugin
 
 REGISTRY = Registry()
-# They have no meaning alone: in the lane of real models, and with a server in tests/remote/.
-ELSEWHERE = ("llamacpp", "grpc")
+# They have no meaning alone: in the lane of real models, and with servers in tests/remote/ and tests/mesh/.
+ELSEWHERE = ("llamacpp", "grpc", "kafka", "nats")
 OFFERS = {
     f"{kind} {offer.name}": offer
     for kind in BASES

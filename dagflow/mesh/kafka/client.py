@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dagflow.mesh.kafka.options import KafkaOptions
 
+_CONNECT_S: Final = 1.0
 _SILENT: Final = logging.NullHandler()
 UNREACHABLE: Final = "none of {servers} can be reached as a Kafka broker"
 _REFUSED: Final = {
@@ -74,20 +75,27 @@ async def start(client: Any, servers: Sequence[str]) -> None:
     Raises:
         PluginError: no broker could be reached, or they refused.
     """
+    starting = asyncio.ensure_future(client.start())
     try:
-        await client.start()
+        await asyncio.shield(starting)
     except BaseException as error:
-        await client.stop()
+        # One that is cancelled while it connects leaves its socket open; so it may finish that.
+        await bounded(starting, _CONNECT_S)
+        await bounded(client.stop(), _CONNECT_S)
         if not isinstance(error, Exception):
             raise
         raise PluginError(reason_of(error, servers)) from error
 
 
 async def bounded(work: Awaitable[Any], timeout_s: float) -> None:
-    """Wait for the end of something for a while; it goes on, or is cancelled, whatever comes first."""
+    """Wait for the end of something, however it ends, and cancel it after a while."""
     task = asyncio.ensure_future(work)
-    await asyncio.wait([task], timeout=timeout_s)
-    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=timeout_s)
+    if done:
+        task.cancelled() or task.exception()  # that nobody else would ask for
+    else:
+        task.cancel()
+        await asyncio.wait([task], timeout=timeout_s)
 
 
 def reason_of(error: BaseException, servers: Sequence[str] = ()) -> str:

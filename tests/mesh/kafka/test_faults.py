@@ -170,7 +170,7 @@ async def test_a_killed_member_is_replaced(tmp_path, tansu_desk):
         while not lines(1):  # until it is a member too
             await desk.send(*texts(4))
             count += 4
-            await until(lambda: len(done()) == count)
+            await until(lambda upto=count: len(done()) == upto)
         before = len(lines(0))
         await desk.send(*texts(200))
         count += 200
