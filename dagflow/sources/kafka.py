@@ -7,7 +7,7 @@ leaves open is read again by whoever gets the partition next.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -22,10 +22,12 @@ from dagflow.record import Outcome, Record, UnreadableInput
 from dagflow.sources.messages import MessageOptions, MessageReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from dagflow.mesh.kafka.offsets import Offsets
     from dagflow.plugin import Context
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Kafka(Source):
@@ -88,8 +90,9 @@ class Kafka(Source):
             await self._consumer.close()
 
     async def records(self) -> AsyncIterator[Record]:
-        places, read = self._places, self._read
+        places = self._places
         async for offsets, messages in self._consumer.batches():
+            read = self._reader_of(messages[0])
             for message in messages:
                 if offsets.closed:
                     break
@@ -107,17 +110,27 @@ class Kafka(Source):
             reason = f"record `{record.id}` ended as {outcome} and is kept nowhere; its offset can't be passed"
             self._consumer.fail(PluginError(reason))
 
-    def _read(self, message: Any) -> Record:
-        topic, partition, offset = message.topic, message.partition, message.offset
-        id, place = f"{topic}:{partition}:{offset}", f"`{topic}`, partition {partition}, offset {offset}"
-        if message.value is None:
-            return UnreadableInput(UnreadableRecord(place, "the message has no value"), id=id)
-        headers = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
-        record = self._reader.read(headers, message.value, id, place)
-        if not isinstance(record, UnreadableInput):
-            about = {"topic": topic, "partition": partition, "offset": offset}
-            record.meta = {**record.meta, **about} if record.meta else about
-            if message.key is not None and record.session is None and not is_from_dagflow(headers):
-                record.session = message.key.decode(errors="backslashreplace")
-        record.key = blake2b(id.encode(), digest_size=16).digest()
-        return record
+    def _reader_of(self, first: Any) -> Callable[[Any], Record]:
+        """Build what makes records of the messages of one partition."""
+        topic, partition, reader = first.topic, first.partition, self._reader
+        name = f"{topic}:{partition}:"
+        key = blake2b(name.encode(), digest_size=8).digest()
+
+        def read(message: Any) -> Record:
+            id, payload, offset = f"{name}{message.offset}", message.value, message.offset
+            headers = _NO_HEADERS
+            if message.headers:
+                headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
+            if payload is None:
+                record: Record = UnreadableInput(UnreadableRecord(id, "the message has no value"), id=id)
+            else:
+                record = reader.read(headers, payload, id, id)
+            if record.__class__ is Record:
+                about = {"topic": topic, "partition": partition, "offset": offset}
+                record.meta = {**record.meta, **about} if record.meta else about
+                if message.key is not None and record.session is None and not is_from_dagflow(headers):
+                    record.session = message.key.decode(errors="backslashreplace")
+            record.key = key + offset.to_bytes(8, "big")
+            return record
+
+        return read
