@@ -26,7 +26,7 @@ def pack(fields: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def unpack(text: str) -> dict[str, Any]:
     """Give the fields that `pack` made a text of."""
-    return json.loads(text, object_hook=_restored)
+    return _from_json(text)
 
 
 def _packed_one_by_one(fields: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -79,3 +79,6 @@ def _described(value: Any) -> str:
         return str(value)
     except Exception:  # a class from elsewhere may fail even at that
         return f"<{type(value).__name__}>"
+
+
+_from_json: Final = json.JSONDecoder(object_hook=_restored).decode  # one for all: to make one costs more than to use it

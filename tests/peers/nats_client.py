@@ -9,6 +9,8 @@ from typing import Any
 import nats
 from nats.js.api import StorageType
 
+from dagflow.mesh.nats.sockets import Socket
+
 
 class Client:
     """A connection of the test's own."""
@@ -44,13 +46,16 @@ class Client:
 @asynccontextmanager
 async def client_of(server: Any):
     """Connect for the block; a connection that is lost is there again as soon as it can be."""
-    settings: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.05, "error_cb": _quiet}
-    connection = await nats.connect(server.url, **settings)
+    connection = nats.NATS()
+    connection._transport = Socket()
     try:
+        settings: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.05, "error_cb": _quiet}
+        await connection.connect(server.url, **settings)
         yield Client(connection)
     finally:
         async with asyncio.timeout(2):
-            await connection.close()
+            await connection.close()  # else it would connect again
+        await connection._transport.aborted()
 
 
 async def _quiet(error: Exception) -> None:

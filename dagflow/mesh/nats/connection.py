@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PAUSE_S: Final = 0.2  # between two attempts at one server
 _PING_S: Final = 5.0  # two pings without an answer, and a connection is given up
-_CLOSE_S: Final = 0.7
+_CLOSE_S: Final = 0.5
 _SHARE_OF_ATTEMPT: Final = 0.5  # of the patience at the start; the other half is for the next server
 _HOPELESS: Final = ("authorization", "authentication", "certificate", "expired")
 
@@ -57,7 +57,10 @@ class Connection:
         """
         library = load_library()
         settings = await asyncio.to_thread(_settings, self._options)
+        from dagflow.mesh.nats.sockets import Socket
+
         self.client = library.NATS()
+        self.client._transport = Socket()  # the library has no other door for it
         self._refused = asyncio.get_running_loop().create_future()
         connecting = asyncio.ensure_future(self._connect(settings))
         try:
@@ -83,7 +86,8 @@ class Connection:
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_S):
                 await client.close()
-        _abandon(client)
+        if client._transport is not None:
+            await client._transport.aborted()
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until the server has all that was published; not longer than this, in seconds, and not where it is gone.
@@ -203,12 +207,3 @@ def _tls(options: NatsOptions) -> ssl.SSLContext:
         reason = "they are no certificates in PEM, or do not fit" if isinstance(error, ssl.SSLError) else said(error)
         raise PluginError(f"the files of `tls` cannot be used: {reason}") from error
     return context
-
-
-def _abandon(client: Any) -> None:
-    """Close the socket that the library would leave behind after an attempt that failed."""
-    transport = getattr(client, "_transport", None)
-    for name in ("_io_writer", "_bare_io_writer"):
-        writer = getattr(transport, name, None)
-        if writer is not None:
-            writer.transport.abort()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.errors import PluginError
-from dagflow.mesh.nats.jetstream import find_stream, origin_of, reason_of
+from dagflow.mesh.nats.jetstream import ask, find_stream, origin_of, reason_of
 from dagflow.mesh.nats.outbox import Outbox
 from dagflow.mesh.nats.pulling import Pulls
 
@@ -107,7 +107,7 @@ class Consumer:
         if self._beating is not None:
             self._beating.cancel()
             self._beating = None
-            await self._pulls.close()
+            await self._pulls.close(_FLUSH_S)
             for delivery in list(self._held.values()):
                 self.give_back(delivery, 0.0)
             self._buffer.clear()
@@ -179,8 +179,8 @@ class Consumer:
     async def _is_empty(self) -> bool:
         from nats.errors import Error
 
-        with suppress(Error, asyncio.TimeoutError):
-            found = await self._connection.client.jetstream().consumer_info(self._stream, self._name)
+        with suppress(Error, TimeoutError):
+            found = await ask(self._connection, "consumer_info", self._stream, self._name)
             mine = len(self._held) + len(self._given_back)
             return not found.num_pending and found.num_ack_pending <= mine and not self._buffer
         return False
@@ -189,12 +189,11 @@ class Consumer:
         from nats.errors import Error
         from nats.js.errors import NotFoundError
 
-        manager = self._connection.client.jetstream()
         try:
             try:
-                found = await manager.consumer_info(self._stream, self._name)
+                found = await ask(self._connection, "consumer_info", self._stream, self._name)
             except NotFoundError:
-                found = await manager.add_consumer(self._stream, self._settings)
+                found = await ask(self._connection, "add_consumer", self._stream, self._settings)
         except (TimeoutError, Error) as error:
             raise PluginError(f"cannot use the consumer `{self._name}`: {reason_of(error)}") from error
         self._check(found.config)

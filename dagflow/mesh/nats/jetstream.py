@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dagflow.errors import PluginError
 from dagflow.mesh.nats.connection import said
 
 if TYPE_CHECKING:
     from dagflow.mesh.nats.connection import Connection
+
+
+_ASK_S: Final = 5.0
 
 
 class Origin(NamedTuple):
@@ -40,6 +44,18 @@ def origin_of(reply: str) -> Origin:
     return Origin(int(tokens[5 + shift]), tokens[7 + shift], int(tokens[4 + shift]))
 
 
+async def ask(connection: Connection, question: str, *args: Any) -> Any:
+    """Ask JetStream: `question` is a method of the library's manager, such as `stream_info`.
+
+    Raises:
+        nats.errors.Error: it is refused, or there is no JetStream.
+        TimeoutError: nobody answers.
+    """
+    # The library's own timeout may lose a cancellation that comes with the answer.
+    async with asyncio.timeout(_ASK_S):
+        return await getattr(connection.client.jetstream(timeout=None), question)(*args)
+
+
 async def find_stream(connection: Connection, stream: str) -> Any:
     """Give what is known of a stream.
 
@@ -50,7 +66,7 @@ async def find_stream(connection: Connection, stream: str) -> Any:
     from nats.js.errors import NotFoundError
 
     try:
-        return await connection.client.jetstream().stream_info(stream)
+        return await ask(connection, "stream_info", stream)
     except NotFoundError:
         raise PluginError(f"there is no stream `{stream}`; create it first") from None
     except (TimeoutError, Error) as error:
@@ -61,6 +77,7 @@ def reason_of(error: BaseException) -> str:
     """Give the reason that an error of JetStream names."""
     from nats.errors import NoRespondersError
 
-    if isinstance(error, NoRespondersError) or getattr(error, "code", None) == 503:
-        return getattr(error, "description", None) or "JetStream does not answer; is it enabled for this account?"
-    return getattr(error, "description", None) or said(error)
+    told = getattr(error, "description", None)
+    if told is None and (isinstance(error, NoRespondersError | TimeoutError) or getattr(error, "code", None) == 503):
+        return "JetStream does not answer; is it enabled for this account?"
+    return told or said(error)

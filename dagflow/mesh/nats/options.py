@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from dagflow.options import Duration, FilePath, Options, Secret
 
-_URL: Final = re.compile(r"(?:(?:nats|tls|ws|wss)://)?(?P<user>[^@/]*@)?(?:\[[0-9a-fA-F:]+\]|[^:@/\s\[\]]+)(?::\d+)?/?")
+_URL: Final = re.compile(r"(?:(?:nats|tls)://)?(?P<user>[^@/]*@)?(?:\[[0-9a-fA-F:]+\]|[^:@/\s\[\]]+)(?::\d+)?/?")
 _OF_TLS: Final = ("ca_file", "cert_file", "key_file", "server_name")
 _WAYS: Final = ("user", "token", "credentials", "nkey")
 

@@ -24,8 +24,12 @@ ID_HEADER: Final = "Nats-Msg-Id"
 _STREAM_HEADER: Final = "Nats-Expected-Stream"
 _RESEND_S: Final = 2.0
 _SWEEP_S: Final = 0.5
-_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts that the server refused
+_PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2)  # between attempts that the server refused
 _NO_ROOM: Final = (10077, 10023)  # codes of JetStream: a limit of the stream; its server's resources
+
+
+class _Full(Exception):
+    """The stream is full."""
 
 
 class _Fault(msgspec.Struct):
@@ -59,12 +63,17 @@ class Publisher:
         self._patience_s = patience_s
         self._waits_for_room = waits_for_room
         self._waiting: dict[str, tuple[asyncio.Future[_Answer | None], float]] = {}
+        # While a stream is full, one after the other tries to get in, in the order in which they came.
+        self._narrow = asyncio.Lock()
         self._number = 0
         self._subscription: Any = None
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Listen for acknowledgements."""
+        from nats import errors
+
+        self._errors = errors
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._take)
         self._connection.on_reconnected.append(self._resend_all)
@@ -97,14 +106,24 @@ class Publisher:
             given[ID_HEADER] = id
         if self._stream is not None:
             given[_STREAM_HEADER] = self._stream
+        if not self._narrow.locked():
+            with suppress(_Full):
+                return await self._insist(subject, given, payload, waits=False)
+        async with self._narrow:
+            return await self._insist(subject, given, payload, waits=True)
+
+    async def _insist(self, subject: str, headers: Mapping[str, str], payload: bytes, waits: bool) -> bool:
+        """Send a message until it is stored, or there is no hope; `waits` for room, or raises `_Full`."""
         ends = asyncio.get_running_loop().time() + self._patience_s
         refusals = 0
         while True:
-            answer = await self._send(subject, given or None, payload)
+            answer = await self._send(subject, headers or None, payload)
             if answer is not None and answer.error is None:
                 return answer.duplicate
-            waits = self._check(subject, None if answer is None else answer.error, ends)
-            if waits:
+            is_full = self._check(subject, None if answer is None else answer.error, ends)
+            if is_full and not waits:
+                raise _Full
+            if answer is not None:
                 await asyncio.sleep(_PAUSES_S[min(refusals, len(_PAUSES_S) - 1)])
                 refusals += 1
 
@@ -121,23 +140,21 @@ class Publisher:
             del self._waiting[number]
 
     async def _post(self, subject: str, headers: Mapping[str, str] | None, payload: bytes, reply: str) -> None:
-        from nats.errors import Error, MaxPayloadError, OutboundBufferLimitError
-
-        client = self._connection.client
+        client, errors = self._connection.client, self._errors
         if client is None:
             raise NotPublished(subject, "the connection is closed")
         try:
             await client.publish(subject, payload, reply=reply, headers=headers)
-        except MaxPayloadError:
+        except errors.MaxPayloadError:
             most = client.max_payload
             raise NotPublished(subject, f"it has {len(payload)} bytes, and the server takes {most}") from None
-        except OutboundBufferLimitError:
+        except errors.OutboundBufferLimitError:
             pass  # there is no connection; it is sent when there is one
-        except (Error, OSError) as error:
+        except (errors.Error, OSError) as error:
             raise NotPublished(subject, said(error), retryable=True) from error
 
     def _check(self, subject: str, fault: _Fault | None, ends: float) -> bool:
-        """Say whether to pause before the next attempt; raise where there is none."""
+        """Say whether the stream is full; raise where there is to be no other attempt."""
         is_late = asyncio.get_running_loop().time() >= ends
         if fault is None:
             if is_late:
@@ -151,7 +168,7 @@ class Publisher:
             raise NotPublished(subject, fault.description)
         if is_late:
             raise NotPublished(subject, fault.description, retryable=True)
-        return True
+        return False
 
     async def _take(self, message: Any) -> None:
         found = self._waiting.get(message.subject.rpartition(".")[2])

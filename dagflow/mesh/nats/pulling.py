@@ -1,8 +1,8 @@
 """Pulls: the requests for messages of a consumer that are under way, and what comes for them.
 
-Each request has a reply subject of its own, under one inbox; so what comes tells which request it is for. A request
-ends when all messages have come that it asked for, or when the server says so. One of which nothing is heard any more,
-not even a sign of life, is forgotten, and another is made.
+A request ends when all messages have come that it asked for, or when the server says so, to the reply subject that each
+request has under one inbox. If nothing is heard any more while some are open, not even a sign of life, they are
+forgotten, and another one is made.
 """
 
 from __future__ import annotations
@@ -71,13 +71,14 @@ class Pulls:
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._take)
 
-    async def close(self) -> None:
-        """Want nothing more."""
+    async def close(self, timeout_s: float) -> None:
+        """Want nothing more; what is on its way still comes, if that takes no longer than this, in seconds."""
         subscription, self._subscription = self._subscription, None
         self._asked.clear()
-        if subscription is not None:
+        if subscription is not None and self._connection.client.is_connected:
             with suppress(Exception):
-                await subscription.unsubscribe()
+                async with asyncio.timeout(timeout_s):
+                    await subscription.drain()
 
     async def ask(self, count: int, waits: bool) -> None:
         """Ask for so many messages; if it does not wait, only for those that are there."""
@@ -117,15 +118,16 @@ class Pulls:
 
     async def _take(self, message: Any) -> None:
         self._heard = asyncio.get_running_loop().time()
-        headers, number = message.headers, message.subject.rpartition(".")[2]
+        headers = message.headers
         if headers is not None and "Status" in headers and not message.data:
-            self._take_status(number, headers)
+            self._take_status(message.subject.rpartition(".")[2], headers)
             return
-        left = self._asked.get(number, 0)
-        if left > 1:
-            self._asked[number] = left - 1
-        else:
-            self._asked.pop(number, None)
+        # A message has the subject under which it was stored; it is for the oldest request.
+        number = next(iter(self._asked), None)
+        if number is not None:
+            self._asked[number] -= 1
+            if not self._asked[number]:
+                del self._asked[number]
         self._on_message(message.reply, headers, message.data)
 
     def _take_status(self, number: str, headers: Mapping[str, str]) -> None:

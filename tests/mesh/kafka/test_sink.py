@@ -150,6 +150,20 @@ async def test_a_batch_may_wait_for_more(mock_desk, linger):
     await sink.close()
 
 
+@pytest.mark.parametrize(("max_batch", "sent_early"), [("1KiB", True), ("64KiB", False)])
+async def test_a_batch_that_is_full_waits_no_longer(mock_desk, max_batch, sent_early):
+    """Of ten records in small batches only the last ones wait; in one large batch all do."""
+    desk = Desk(mock_desk.broker, 1)
+    sink = desk.sink(linger="2s", max_batch=max_batch)
+    await sink.open(build_context("out"))
+    given = [Record({"n": "x" * 300}, f"{n}") for n in range(10)]
+    writing = [asyncio.ensure_future(sink.write(record)) for record in given]
+    done, _ = await asyncio.wait(writing, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+    assert bool(done) is sent_early
+    await asyncio.gather(*writing)
+    await sink.close()
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

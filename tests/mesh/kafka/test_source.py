@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from peers.kafka_client import Pipe
+from peers.kafka_client import Desk, Pipe
+from pydantic import ValidationError
 from service import until
 
 from dagflow.errors import PluginError, WorkerError
+from dagflow.sources.kafka import Kafka
 
 pytestmark = pytest.mark.anyio
 
@@ -187,3 +189,30 @@ async def test_what_cannot_be_opened(tmp_path, desk, more, reason):
     """The reason is told."""
     with pytest.raises(PluginError, match=reason):
         await Pipe(tmp_path, desk.source(**more)).run()
+
+
+async def test_several_topics(tmp_path, desk):
+    """All of them are read to their ends."""
+    other = Desk(desk.broker)
+    await desk.send(*texts(3), partition=0)
+    await other.send(*texts(2), partition=0)
+    pipe = Pipe(tmp_path, desk.source(topics=[desk.topic, other.topic]))
+    assert await pipe.run() == {"delivered": 5}
+    assert {id.rpartition(":")[0] for id in pipe.sink.ids} == {f"{desk.topic}:0", f"{other.topic}:0"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"handover": "2s", "session_timeout": "2s"}, "late_handover"),
+        ({"session_timeout": "10s", "request_timeout": "10s"}, "hasty_requests"),
+        ({"format": "raw", "fields": ["other"]}, "fields_of_raw"),
+        ({"topics": []}, "too_short"),
+        ({"max_ahead": 0}, "greater_than_equal"),
+    ],
+)
+def test_options_that_do_not_fit(options, code):
+    """Each is refused with its reason."""
+    with pytest.raises(ValidationError) as caught:
+        Kafka.Options(**{"servers": ["127.0.0.1:9092"], "topics": ["t"], "group": "g", **options})
+    assert caught.value.errors()[0]["type"] == code

@@ -1,6 +1,6 @@
 """Brokers: records per second through dagflow's sources and sinks, beside the client library's own loops.
 
-    python benchmarks/mesh.py [--records 20000] [--rounds 3] [--broker tansu|mock]
+    python benchmarks/mesh_kafka.py [--records 20000] [--rounds 3] [--broker tansu|mock]
 
 Kafka: JSON objects of about 500 bytes. The library's produce loop has as many messages unacknowledged as the sink, and
 its consume loop decodes each message and commits once a second; both end when all is closed. dagflow's sink gets its
