@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagflow.mesh.kafka.options import KafkaOptions
 
 _CONNECT_S: Final = 1.0
+_LEAVE_S: Final = 2.0
 _SILENT: Final = logging.NullHandler()
 UNREACHABLE: Final = "none of {servers} can be reached as a Kafka broker"
 _REFUSED: Final = {
@@ -69,26 +70,42 @@ def settings(options: KafkaOptions) -> dict[str, Any]:
     return given
 
 
-async def start(client: Any, servers: Sequence[str]) -> None:
-    """Start a client; one that can't be is stopped.
+class Lifetime:
+    """A client of the library, from its start to its end, whatever is cancelled in between.
 
-    Raises:
-        PluginError: no broker could be reached, or they refused.
+    Args:
+        client: a consumer or a producer.
     """
-    starting = asyncio.ensure_future(client.start())
-    try:
-        await asyncio.shield(starting)
-    except BaseException as error:
-        # One that is cancelled while it connects leaves its socket open; so it may finish that.
-        await bounded(starting, _CONNECT_S)
-        await bounded(client.stop(), _CONNECT_S)
-        if not isinstance(error, Exception):
-            raise
-        raise PluginError(reason_of(error, servers)) from error
+
+    def __init__(self, client: Any, servers: Sequence[str]) -> None:
+        self._client = client
+        self._servers = servers
+        self._starting: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            PluginError: no broker could be reached, or they refused.
+        """
+        self._starting = asyncio.ensure_future(self._client.start())
+        try:
+            # Cancelled while it connects, the library would leave a socket open.
+            await asyncio.shield(self._starting)
+        except Exception as error:
+            raise PluginError(reason_of(error, self._servers)) from error
+
+    async def stop(self) -> None:
+        """Let go of everything, within a few seconds: a broker that is away answers no farewell."""
+        if self._starting is not None:
+            await bounded(self._starting, _CONNECT_S)
+        if not await bounded(self._client.stop(), _LEAVE_S):
+            connections = getattr(self._client, "client", None) or self._client._client
+            await bounded(connections.close(), _CONNECT_S)
 
 
-async def bounded(work: Awaitable[Any], timeout_s: float) -> None:
-    """Wait for the end of something, however it ends, and cancel it after a while."""
+async def bounded(work: Awaitable[Any], timeout_s: float) -> bool:
+    """Wait for the end of something, however it ends, and cancel it after a while; give whether it ended by itself."""
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait([task], timeout=timeout_s)
     if done:
@@ -96,6 +113,7 @@ async def bounded(work: Awaitable[Any], timeout_s: float) -> None:
     else:
         task.cancel()
         await asyncio.wait([task], timeout=timeout_s)
+    return bool(done)
 
 
 def reason_of(error: BaseException, servers: Sequence[str] = ()) -> str:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.errors import PluginError, describe
-from dagflow.mesh.kafka.client import bounded, load_aiokafka, reason_of, settings, start
+from dagflow.mesh.kafka.client import Lifetime, bounded, load_aiokafka, reason_of, settings
 from dagflow.mesh.kafka.offsets import Offsets
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Batch = tuple[Offsets, list[Any]]
 
 _POLL_MS: Final = 200
 _BATCH: Final = 500  # messages of one poll; larger ones are no faster
-_LEAVE_S: Final = 2.0  # for the last commit, and for the farewell, when closing; a broker that is away answers neither
+_COMMIT_S: Final = 2.0  # for the last commit of a partition; a broker that is away does not answer
 _NEVER_MS: Final = 2**31 - 1
 
 
@@ -64,7 +64,8 @@ class Consumer:
             max_poll_interval_ms=_NEVER_MS,  # else a pipeline that is busy for long would lose its partitions
         )
         self._client.subscribe(options.topics, listener=_listener(aiokafka, self))
-        await start(self._client, options.servers)
+        self._lifetime = Lifetime(self._client, options.servers)
+        await self._lifetime.start()
         self._committing = asyncio.create_task(self._commit_now_and_then())
 
     async def close(self) -> None:
@@ -74,8 +75,8 @@ class Consumer:
             return
         if self._committing is not None:
             self._committing.cancel()
-            await bounded(self._commit(client, self._offsets), _LEAVE_S)
-        await bounded(client.stop(), _LEAVE_S)
+            await bounded(self._commit(client, self._offsets), _COMMIT_S)
+        await self._lifetime.stop()
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Iterate over messages, some of one partition at a time, with its offsets.
@@ -112,7 +113,7 @@ class Consumer:
                 while any(offsets.span for offsets in leaving.values()):
                     self._finished.clear()
                     await self._finished.wait()
-        await bounded(self._commit(self._client, leaving), _LEAVE_S)
+        await bounded(self._commit(self._client, leaving), _COMMIT_S)
 
     async def _poll(self) -> Mapping[Any, list[Any]]:
         """Ask for messages, of those partitions of which not too many are open."""

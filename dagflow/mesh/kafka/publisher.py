@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.errors import NotPublished, PluginError
-from dagflow.mesh.kafka.client import bounded, load_aiokafka, reason_of, settings, start
+from dagflow.mesh.kafka.client import Lifetime, load_aiokafka, reason_of, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LEAVE_S: Final = 2.0  # a broker that is away does not answer a farewell
 _OF_LOGIN: Final = ("Connection", "Authorization", "Authentication", "Sasl", "NoBrokers")
 
 
@@ -41,8 +40,9 @@ class Publisher:
             max_batch_size=options.max_batch,
             max_request_size=options.max_request,
         )
+        self._lifetime = Lifetime(self._producer, options.servers)
         try:
-            await start(self._producer, options.servers)
+            await self._lifetime.start()
         except PluginError as error:
             cause = error.__cause__
             if not options.idempotent or any(word in type(cause).__name__ for word in _OF_LOGIN):
@@ -54,7 +54,7 @@ class Publisher:
         """Let go of the connections; twice is fine."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await bounded(producer.stop(), _LEAVE_S)
+            await self._lifetime.stop()
 
     async def publish(self, payload: bytes, key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> None:
         """Send a message, and wait until it is acknowledged.

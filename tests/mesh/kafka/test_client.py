@@ -130,5 +130,7 @@ async def test_tls(tmp_path):
         pipe = Pipe(tmp_path, desk.source(**files))
         assert await pipe.run() == {"delivered": 1}
         for options in ({"tls": True, "ca_file": files["ca_file"]}, {"tls": True}, {}):
+            sink = desk.sink(**options, request_timeout="500ms")
             with pytest.raises(PluginError):
-                await desk.sink(**options, request_timeout="500ms").open(build_context("out"))
+                await sink.open(build_context("out"))
+            await sink.close()
