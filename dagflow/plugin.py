@@ -41,8 +41,7 @@ class Plugin:
     """What all kinds share.
 
     Attributes:
-        contract: the version of this contract that the class is written for. A class that does not
-            say goes by the version that is installed.
+        contract: the version of this contract that the class is written for; else the one that is installed.
         incidental: options that change no answer, so that a run may go on with other values of them.
     """
 
@@ -92,10 +91,8 @@ class Source(Node, ABC):
         resumable: whether each of its records has a `key`, the same whenever its input is read again, so that a run can
             go on where an earlier one stopped. May be a property.
         serves: whether callers wait for the answers of its records; every way must lead to a sink that gives them.
-        gives_back: whether what is cut off by the end of a run comes again in a later one, so that no dead letter is
-            made of it.
-        in_order: whether it can't leave a record open while later ones are done. A dead letter is kept of whatever
-            ends as failed, expired or shed, before it is told.
+        gives_back: whether a later run gets what this one cuts off, so that no dead letter is made of it.
+        in_order: whether it can't leave a record open while later ones are done; what is lost is kept first.
     """
 
     finite: bool = True
@@ -235,7 +232,7 @@ class ModelWorker(Plugin, ABC):
             WorkerError: with its kind, whether it is retryable, and a `retry_after` if known.
         """
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Answer in chunks, the last of which carries `finish_reason` and `usage`. Optional.
 
         The default gives what `infer` answers as a single chunk.
@@ -243,9 +240,6 @@ class ModelWorker(Plugin, ABC):
         Raises:
             WorkerError: as `infer`; after the first chunk it means that the stream broke.
         """
-        return self._stream_whole(request)
-
-    async def _stream_whole(self, request: Request) -> AsyncIterator[Chunk]:
         async for chunk in (await self.infer(request)).chunks():
             yield chunk
 

@@ -38,6 +38,8 @@ class Mock:
         owner = self._library.rd_kafka_new(PRODUCER, None, reason, ctypes.c_size_t(512))
         assert owner, reason.value
         self._cluster = ctypes.c_void_p(self._library.rd_kafka_mock_cluster_new(ctypes.c_void_p(owner), brokers))
+        # A new group would wait for more members for 3 seconds.
+        self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, ctypes.c_int32(0))
 
     @property
     def addresses(self) -> str:
