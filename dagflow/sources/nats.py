@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from dagflow.errors import RedeliveredTooOften
+from dagflow.errors import RecordError, RedeliveredTooOften
 from dagflow.mesh.nats.connection import Connection
 from dagflow.mesh.nats.consumer import Consumer
 from dagflow.mesh.nats.options import CONNECTION, NatsOptions
@@ -81,7 +80,7 @@ class Nats(Source):
             options.stream,
             options.consumer,
             self._settings(),
-            partial(context.room, Record()),
+            self._room,
             options.batch,
             context.logger,
         )
@@ -111,9 +110,16 @@ class Nats(Source):
             cut_off = outcome is Outcome.CANCELLED
             self._consumer.give_back(delivery, 0.0 if cut_off else self.options.redelivery_delay)
 
+    def _room(self) -> int:
+        try:
+            return self.context.room(Record())
+        except RecordError:  # a condition cannot be asked before there is a record
+            return self.options.batch
+
     def _read(self, delivery: Delivery) -> Record:
         id, place = f"{self.context.name}:{delivery.sequence}", f"`{self.options.stream}`, message {delivery.sequence}"
         record = self._reader.read(delivery.headers, delivery.payload, id, place)
+        delivery.headers, delivery.payload = None, b""  # it is held until it is done, and the record has them
         if delivery.deliveries > self.options.max_redeliveries + 1 and not isinstance(record, UnreadableInput):
             record = RefusedInput(RedeliveredTooOften(delivery.deliveries - 1), record)
         record.key = blake2b(b"%d.%s" % (delivery.key[0], delivery.key[1].encode()), digest_size=16).digest()
