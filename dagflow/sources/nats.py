@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from dagflow.errors import RecordError, RedeliveredTooOften
+from dagflow.errors import RedeliveredTooOften
 from dagflow.mesh.nats.connection import Connection
 from dagflow.mesh.nats.consumer import Consumer
 from dagflow.mesh.nats.options import CONNECTION, NatsOptions
@@ -80,7 +81,7 @@ class Nats(Source):
             options.stream,
             options.consumer,
             self._settings(),
-            self._room,
+            partial(context.room, Record()),
             options.batch,
             context.logger,
         )
@@ -109,12 +110,6 @@ class Nats(Source):
             # What a drain cut off may go on elsewhere at once; nobody has failed at it.
             cut_off = outcome is Outcome.CANCELLED
             self._consumer.give_back(delivery, 0.0 if cut_off else self.options.redelivery_delay)
-
-    def _room(self) -> int:
-        try:
-            return self.context.room(Record())
-        except RecordError:  # a condition cannot be asked before there is a record
-            return self.options.batch
 
     def _read(self, delivery: Delivery) -> Record:
         id, place = f"{self.context.name}:{delivery.sequence}", f"`{self.options.stream}`, message {delivery.sequence}"

@@ -191,13 +191,6 @@ async def test_no_more_is_asked_for_than_there_is_room(server, client):
         assert (pending + held, held <= 20) == (100, True)
 
 
-async def test_conditions_that_need_a_field(server, client):
-    """They cannot be asked how much room there is; what comes is taken all the same."""
-    await client.fill(5, "in.x")
-    file = text(server.url, EMPTY, first=""", when = "input.foo.bar | int < 1\"""")
-    assert sum(outcomes(await run(file)).values()) == 5
-
-
 @pytest.mark.parametrize("batch", [1, 7])
 async def test_batch(server, client, batch):
     """So many are held that nobody has asked for."""
