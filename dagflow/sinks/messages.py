@@ -55,4 +55,4 @@ class MessageOptions(Options):
         return lambda record: ({}, encode(record)[:-1])
 
     def _lines(self) -> LineOptions:
-        return LineOptions.model_construct(fields=self.fields, template=self.template)  # both are valid already
+        return LineOptions.model_construct(fields=self.fields, template=self.template)

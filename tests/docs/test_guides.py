@@ -107,9 +107,9 @@ def reference(*starts):
 BUILT_IN = Registry()
 BUILT_IN_PACKAGE = "dagflow-engine"
 REFERENCES = {
-    "source": ("12", "39", "44"),
+    "source": ("12", "39", "43", "44"),
     "stage": ("13", "14", "15", "35"),
-    "sink": ("16", "44"),
+    "sink": ("16", "43", "44"),
     "worker": ("17", "34", "36", "37"),
     "exporter": ("40",),
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _REMEMBERED: Final = 65_536  # messages that are done; more than can be under way after a cut
 _BEATS: Final = 3  # signs of life within the time after which the server would deliver again
 _FLUSH_S: Final = 0.2
+_MISSED: Final = 20  # looks for the consumer, 0.1 s apart, before it is given up
 _POLL_S: Final = 0.2  # between two looks whether a stream is empty
 
 
@@ -88,6 +89,7 @@ class Consumer:
         self._outbox = Outbox(connection)
         self._pulls = Pulls(connection, stream, name, self._on_message, self._bell.ring)
         self._beating: asyncio.Task[None] | None = None
+        self._missed = 0
 
     async def open(self) -> None:
         """Find or create the consumer, and get ready.
@@ -126,6 +128,8 @@ class Consumer:
         while True:
             if self._pulls.error is not None:
                 raise self._pulls.error
+            if self._pulls.is_unheard:
+                await self._check_there()
             if until_empty and self._pulls.is_dry and not self._buffer:
                 if await self._is_empty():
                     return None
@@ -175,6 +179,20 @@ class Consumer:
                 if delivery.since < due:
                     delivery.since = loop.time()
                     self._outbox.put(delivery.reply, b"+WPI")
+
+    async def _check_there(self) -> None:
+        from nats.errors import Error
+        from nats.js.errors import NotFoundError
+
+        try:
+            await ask(self._connection, "consumer_info", self._stream, self._name)
+            self._missed = 0
+        except NotFoundError:
+            self._missed += 1  # a server that has just started may not know it yet
+            if self._missed > _MISSED:
+                raise PluginError(f"the consumer `{self._name}` was deleted") from None
+        except (TimeoutError, Error):  # it may come back
+            return
 
     async def _is_empty(self) -> bool:
         from nats.errors import Error

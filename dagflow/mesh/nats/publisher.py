@@ -26,6 +26,7 @@ _RESEND_S: Final = 2.0
 _SWEEP_S: Final = 0.5
 _PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2)  # between attempts that the server refused
 _NO_ROOM: Final = (10077, 10023)  # codes of JetStream: a limit of the stream; its server's resources
+_IN_PROCESS: Final = 10158  # the same message was sent before, and is not stored yet
 
 
 class _Full(Exception):
@@ -164,7 +165,7 @@ class Publisher:
             if not self._waits_for_room:
                 raise NotPublished(subject, f"the stream is full ({fault.description})", retryable=True)
             return True
-        if fault.code < 500:
+        if fault.code < 500 and fault.err_code != _IN_PROCESS:
             raise NotPublished(subject, fault.description)
         if is_late:
             raise NotPublished(subject, fault.description, retryable=True)

@@ -39,6 +39,7 @@ class Pulls:
     Attributes:
         error: why no message can come any more; None while some can.
         is_dry: whether the last request found no message, or no more.
+        is_unheard: whether nobody took the last request: JetStream is not there, or not this consumer.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Pulls:
         self._subscription: Any = None
         self.error: PluginError | None = None
         self.is_dry = False
+        self.is_unheard = False
 
     @property
     def asked(self) -> int:
@@ -90,7 +92,7 @@ class Pulls:
         if waits:
             request = {"batch": count, "expires": int(_EXPIRES_S * 1e9), "idle_heartbeat": int(_BEAT_S * 1e9)}
         self._asked[str(self._number)] = count
-        self.is_dry = False
+        self.is_dry = self.is_unheard = False
         self._heard = asyncio.get_running_loop().time()
         try:
             await self._connection.client.publish(
@@ -140,4 +142,5 @@ class Pulls:
             self._pause_s = _PAUSE_S
         self._asked.pop(number, None)
         self.is_dry = not self._asked
+        self.is_unheard = status == _NOBODY
         self._on_change()
