@@ -63,8 +63,8 @@ class Consumer:
             heartbeat_interval_ms=min(3000, session_ms // 4),
             max_poll_interval_ms=_NEVER_MS,  # else a pipeline that is busy for long would lose its partitions
         )
-        self._client.subscribe(options.topics, listener=_listener(aiokafka, self))
         self._lifetime = Lifetime(self._client, options.servers)
+        self._client.subscribe(options.topics, listener=_listener(aiokafka, self))
         await self._lifetime.start()
         self._committing = asyncio.create_task(self._commit_now_and_then())
 
@@ -116,19 +116,21 @@ class Consumer:
         await bounded(self._commit(self._client, leaving), _COMMIT_S)
 
     async def _poll(self) -> Mapping[Any, list[Any]]:
-        """Ask for messages, of those partitions of which not too many are open."""
+        """Ask for messages, of those partitions of which not too many are open, and for no more than may be."""
         if self._failure is not None:
             raise self._failure
         limit = self._options.max_ahead
-        full = [one for one, offsets in self._offsets.items() if offsets.span >= limit]
+        spans = {one: offsets.span for one, offsets in self._offsets.items()}
+        full = [one for one, span in spans.items() if span >= limit]
         free = list(self._client.assignment().difference(full)) if full else []
         if full and not free:
             await asyncio.sleep(_POLL_MS / 10_000)
             return {}
         import aiokafka.errors as errors
 
+        room = limit - max((span for span in spans.values() if span < limit), default=0)
         try:
-            return await self._client.getmany(*free, timeout_ms=_POLL_MS, max_records=min(_BATCH, limit))
+            return await self._client.getmany(*free, timeout_ms=_POLL_MS, max_records=min(_BATCH, room))
         except errors.IllegalStateError:  # a partition was revoked meanwhile
             return {}
         except errors.KafkaError as error:

@@ -154,6 +154,7 @@ async def test_how_far_it_reads_ahead(tmp_path, desk):
     pipe = Pipe(tmp_path, desk.source(max_ahead=5), wait, concurrency=2)
     async with pipe.running():
         await until(lambda: len(pipe.sink.written) == 34)
+        assert [offsets.span for offsets in pipe.source._consumer._offsets.values() if offsets.span] == [5]
         assert sorted(i for i in pipe.sink.ids if ":0:" in i) == [f"{desk.topic}:0:{n}" for n in range(1, 5)]
         release.set()
         await until(lambda: len(pipe.sink.written) == 60)
