@@ -116,6 +116,8 @@ class Connection:
 
     def _failure(self, connecting: asyncio.Future[None]) -> PluginError:
         error = connecting.exception() if connecting.done() else self._last_error
+        if self._refused is not None and self._refused.done():  # the server may cut the connection just after it
+            error = self._refused.result()
         where = ", ".join(f"`{server}`" for server in self._options.servers)
         if error is None:
             return PluginError(f"no server answers at {where} within `connect_timeout`")
