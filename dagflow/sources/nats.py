@@ -114,6 +114,7 @@ class Nats(Source):
     def _read(self, delivery: Delivery) -> Record:
         id, place = f"{self.context.name}:{delivery.sequence}", f"`{self.options.stream}`, message {delivery.sequence}"
         record = self._reader.read(delivery.headers, delivery.payload, id, place)
+        delivery.headers, delivery.payload = None, b""  # it is held until it is done, and the record has them
         if delivery.deliveries > self.options.max_redeliveries + 1 and not isinstance(record, UnreadableInput):
             record = RefusedInput(RedeliveredTooOften(delivery.deliveries - 1), record)
         record.key = blake2b(b"%d.%s" % (delivery.key[0], delivery.key[1].encode()), digest_size=16).digest()

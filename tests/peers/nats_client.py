@@ -8,6 +8,7 @@ from typing import Any
 
 import nats
 from nats.js.api import StorageType
+from nats.js.errors import NoStreamResponseError
 
 from dagflow.mesh.nats.sockets import Socket
 
@@ -26,7 +27,16 @@ class Client:
     async def fill(self, count: int, subject: str = "s.x", start: int = 0) -> None:
         """Publish texts `0`, `1`, ..."""
         for number in range(start, start + count):
-            await self.js.publish(subject, b"%d" % number, stream=None)
+            await self._publish(subject, b"%d" % number)
+
+    async def _publish(self, subject: str, payload: bytes) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await self.js.publish(subject, payload)
+                    return
+                except NoStreamResponseError:  # the stream's leader has not been elected yet
+                    await asyncio.sleep(0.01)
 
     async def messages(self, stream: str = "S") -> list[Any]:
         """Give all messages of a stream, in order."""

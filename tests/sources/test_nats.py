@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
+import structlog
 from alone import build, complaints, opened
 from nats_rig import outcomes, run, running, text, until_async
 from peers.nats_client import client_of
@@ -271,6 +272,17 @@ async def test_what_does_not_fit_is_refused_at_the_start(server, client, made, o
     with pytest.raises(PluginError, match=reason):
         async with opened(source(server, **options)):
             pass
+
+
+async def test_a_consumer_that_forgets_is_warned_of(server, client):
+    """Its limit of deliveries comes before this program can keep a dead letter."""
+    await client.js.add_consumer("IN", durable_name="c", ack_policy="explicit", max_deliver=3)
+    with structlog.testing.capture_logs() as logs:
+        async with opened(source(server)):
+            pass
+    structlog.reset_defaults()
+    [warning] = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert (warning["consumer"], warning["after_deliveries"]) == ("c", 3)
 
 
 async def test_close_is_quick(server, client):

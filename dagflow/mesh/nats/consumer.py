@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dagflow.mesh.nats.connection import Connection
 
-_REMEMBERED: Final = 65_536  # messages that are done; more than can be under way after a cut
+_REMEMBERED: Final = 65_536  # messages; more than can be under way after a cut
 _BEATS: Final = 3  # signs of life within the time after which the server would deliver again
 _FLUSH_S: Final = 0.2
 _MISSED: Final = 20  # looks for the consumer, 0.1 s apart, before it is given up
@@ -54,6 +54,15 @@ class Delivery:
         self.headers = headers
         self.payload = payload
         self.since = since
+
+
+class _Remembered(OrderedDict[tuple[int, str], None]):
+    """Keys of messages, of which the oldest are forgotten."""
+
+    def add(self, key: tuple[int, str]) -> None:
+        self[key] = None
+        if len(self) > _REMEMBERED:
+            self.popitem(last=False)
 
 
 class Consumer:
@@ -84,8 +93,8 @@ class Consumer:
         self._bell = Doorbell()
         self._buffer: deque[Delivery] = deque()
         self._held: dict[tuple[int, str], Delivery] = {}
-        self._done: OrderedDict[tuple[int, str], None] = OrderedDict()
-        self._given_back: set[tuple[int, str]] = set()
+        self._done = _Remembered()
+        self._given_back = _Remembered()
         self._outbox = Outbox(connection)
         self._pulls = Pulls(connection, stream, name, self._on_message, self._bell.ring)
         self._beating: asyncio.Task[None] | None = None
@@ -146,9 +155,7 @@ class Consumer:
     def acknowledge(self, delivery: Delivery) -> None:
         """Say that a message is done."""
         if self._held.pop(delivery.key, None) is not None:
-            self._done[delivery.key] = None
-            if len(self._done) > _REMEMBERED:
-                self._done.popitem(last=False)
+            self._done.add(delivery.key)
         self._outbox.put(delivery.reply, b"")
 
     def give_back(self, delivery: Delivery, delay_s: float) -> None:
@@ -159,7 +166,7 @@ class Consumer:
 
     def _on_message(self, reply: str, headers: Mapping[str, str] | None, payload: bytes) -> None:
         delivery = Delivery(reply, headers, payload, asyncio.get_running_loop().time())
-        self._given_back.discard(delivery.key)
+        self._given_back.pop(delivery.key, None)
         if delivery.key in self._done:
             self._outbox.put(reply, b"")
         elif (held := self._held.get(delivery.key)) is not None:
@@ -174,6 +181,8 @@ class Consumer:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(pause_s)
+            if not self._connection.client.is_connected:  # it would all wait here, and come too late
+                continue
             due = loop.time() - pause_s / 2
             for delivery in list(self._held.values()):
                 if delivery.since < due:

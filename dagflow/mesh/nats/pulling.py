@@ -26,6 +26,7 @@ _SILENCE_S: Final = 3 * _BEAT_S
 _PAUSE_S: Final = 0.1  # after a request that the server could not take
 _NOBODY: Final = "503"
 _ENDS: Final = ("404", "408", "409", _NOBODY)
+_STORED: Final = "$JS.ACK."  # how the reply subjects of messages of a stream begin
 _GONE: Final = "consumer deleted"
 
 
@@ -121,7 +122,7 @@ class Pulls:
     async def _take(self, message: Any) -> None:
         self._heard = asyncio.get_running_loop().time()
         headers = message.headers
-        if headers is not None and "Status" in headers and not message.data:
+        if not message.reply.startswith(_STORED) and headers is not None and "Status" in headers:
             self._take_status(message.subject.rpartition(".")[2], headers)
             return
         # A message has the subject under which it was stored; it is for the oldest request.
