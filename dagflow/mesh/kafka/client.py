@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dagflow.mesh.kafka.options import KafkaOptions
 
 _CONNECT_S: Final = 1.0
-_LEAVE_S: Final = 2.0
+_LEAVE_S: Final = 1.5
 _SILENT: Final = logging.NullHandler()
 UNREACHABLE: Final = "none of {servers} can be reached as a Kafka broker"
 _REFUSED: Final = {

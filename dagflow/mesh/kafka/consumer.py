@@ -21,7 +21,7 @@ Batch = tuple[Offsets, list[Any]]
 
 _POLL_MS: Final = 200
 _BATCH: Final = 500  # messages of one poll; larger ones are no faster
-_COMMIT_S: Final = 2.0  # for the last commit of a partition; a broker that is away does not answer
+_COMMIT_S: Final = 1.5  # for the last commit of a partition; a broker that is away does not answer
 _NEVER_MS: Final = 2**31 - 1
 
 

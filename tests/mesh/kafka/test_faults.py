@@ -12,12 +12,13 @@ from collections import Counter
 
 import pytest
 from peers.cut import Cut
-from peers.kafka_brokers import Tansu
+from peers.kafka_brokers import MockKafka, Tansu
 from peers.kafka_client import Desk, Pipe
 from peers.processes import Child
 from rigs import Flow, ListSource
 from service import until
 
+from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S
 from dagflow.errors import WorkerError
 from dagflow.record import Record
 
@@ -271,3 +272,19 @@ async def test_a_sink_repeats_what_a_broker_would_not_take_yet(mock_desk):
     assert flow.outcomes == {"delivered": 40}
     ids = [dict(message.headers)["Dagflow-Id"] for message in await mock_desk.read(40)]
     assert Counter(ids) == Counter(b"%d" % n for n in range(40))
+
+
+async def test_a_broker_that_is_away_does_not_hold_up_the_end(tmp_path):
+    """Source and sink give up after a few seconds, with offsets left to commit; no connection is left."""
+    with MockKafka() as broker:
+        desk = Desk(broker)
+        await desk.send(*texts(3), partition=0)
+        pipe = Pipe(tmp_path, desk.source(until=None, commit_interval="1h"), sink=Desk(broker).sink())
+        async with pipe.running() as engine:
+            await until(lambda: engine.report()["outcomes"]["delivered"] == 3)
+            broker.kill()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.gather(pipe.source.close(), pipe.sink.close())
+        broker.start()
+        assert await desk.committed() == [None]
+        assert await Pipe(tmp_path, desk.source()).run() == {"delivered": 3}
