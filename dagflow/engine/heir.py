@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagflow.engine.book import Book
-    from dagflow.engine.checkpointing import Checkpointing, Mark
+    from dagflow.engine.checkpointing import Checkpointing
+    from dagflow.engine.mark import Mark
     from dagflow.graph.plan import NodePlan
 
 

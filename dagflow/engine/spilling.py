@@ -102,7 +102,8 @@ class Spilling:
         if known["key"] is not None:
             if self._checkpoint is None or not known["alone"]:
                 return False
-            mark = self._checkpoint.take_over(source.plan.name, bytes.fromhex(known["key"]), known["written"])
+            key, id, written = bytes.fromhex(known["key"]), known["id"], known["written"]
+            mark = self._checkpoint.take_over(source.plan.name, key, id, written)
             if mark is None:
                 return False
         elif source.plugin.finite or source.plugin.serves:
@@ -135,6 +136,7 @@ def know(record: Record) -> dict[str, Any]:
     return {
         "source": ticket.owner.plan.name,
         "key": None if mark is None else mark.key.hex(),
+        "id": None if mark is None else mark.id,
         "alone": ticket.branches == 1 and ticket.outcome in _HARMLESS,
         "written": [] if mark is None else mark.all_written,
     }

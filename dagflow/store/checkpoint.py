@@ -74,12 +74,17 @@ class Step:
 def add_step(connection: Connection, step: Step) -> None:
     """Take a step."""
     connection.executemany("INSERT INTO settled (source, keys) VALUES (?, ?)", step.settled.items())
-    positions = [(sink, json.dumps(position)) for sink, position in step.positions.items()]
-    connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions)
+    add_positions(connection, step.positions)
     connection.execute("DELETE FROM flying")
     connection.executemany("INSERT INTO flying VALUES (?, ?, ?, ?)", step.flying)
     connection.executemany("INSERT INTO landed VALUES (?, ?, ?, ?)", step.landed)
     connection.executemany("DELETE FROM landed WHERE source = ? AND key = ?", step.done)
+
+
+def add_positions(connection: Connection, positions: Mapping[str, Any]) -> None:
+    """Take the position of each of some sinks; None says that it is not known."""
+    rows = [(sink, json.dumps(position)) for sink, position in positions.items()]
+    connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", rows)
 
 
 def start_over(connection: Connection, meaning: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from dagflow.claims import claim
-from dagflow.errors import StoreError
+from dagflow.errors import PluginError, StoreError
 from dagflow.store.segments import (
     CURSOR,
     HEAD,
@@ -66,8 +66,13 @@ class Spool:
             OSError, PluginError: the folder can't be made, read or written, or another run has it.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cursor = os.open(self.folder / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        claim(self._cursor, self.folder)
+        cursor = os.open(self.folder / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            claim(cursor, self.folder)
+        except PluginError:
+            os.close(cursor)
+            raise
+        self._cursor = cursor
         found = sorted(find_segments(self.folder))
         self._sizes = {number: self._path(number).stat().st_size for number in found}
         self.size = sum(self._sizes.values())

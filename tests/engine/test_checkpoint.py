@@ -280,6 +280,147 @@ def test_what_counts_as_done(folder):
     assert report["dead_letters"]["in_store"] == 2
 
 
+def test_lines_that_have_no_ids_and_are_moved(folder):
+    """What a sink has of an open record is known, though the record has another id now."""
+    more = """
+[stages.check]
+type = "set"
+fields = { odd = "1 / (meta.n % 2)" }
+[sinks.also]
+type = "null"
+"""
+    edges = 'to = "out" }, { from = "in", to = "check" }, { from = "check", to = "also" }'
+    folder.write(
+        folder.file.read_text().replace('to = "out" }', edges).replace('["id", "prompt"]', '["prompt"]') + more
+    )
+    folder.put([{"prompt": f"Say {n}", "n": n} for n in range(20)])
+    folder.run(code=65)
+    folder.put([{"prompt": f"Say {n}", "n": n} for n in range(-1, 20)])
+    assert folder.run(code=65)["checkpoint"]["skipped"] == 10
+    said = [json.loads(line)["prompt"] for line in (folder.path / "out.jsonl").read_text().splitlines()]
+    assert Counter(said) == Counter(f"Say {n}" for n in range(-1, 20))
+
+
+def test_a_best_effort_branch(folder):
+    """Its sink takes nothing again of records that are tried again, whether it came before their end or later."""
+    more = """
+[stages.slow]
+type = "sleep"
+delay = "20ms"
+[sinks.also]
+type = "jsonl"
+path = "also.jsonl"
+fields = ["id"]
+[sinks.later]
+type = "jsonl"
+path = "later.jsonl"
+fields = ["id"]
+"""
+    edges = """from = "in", to = "ask" },
+      { from = "in", to = "also", best_effort = true },
+      { from = "in", to = "slow", best_effort = true }, { from = "slow", to = "later" }"""
+    failing = folder.file.read_text().replace('from = "in", to = "ask" }', edges).replace("10ms", "10s")
+    folder.write(failing.replace('delay = "1ms"', 'error_rate = 1.0\nerror = "refused"') + more)
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(5)])
+    for _ in range(3):
+        assert folder.run(code=65)["outcomes"]["failed"] == 5
+        assert Counter(folder.ids("also.jsonl")) == Counter(folder.ids("later.jsonl")) == wanted(folder)
+
+
+def test_killed_before_anything_was_done(folder):
+    """Where lines are added to a file, those of the killed run are cut off again, and no others."""
+    folder.write(folder.file.read_text().replace('path = "out.jsonl"', 'path = "out.jsonl"\nmode = "append"'))
+    (folder.path / "out.jsonl").write_text('{"id": "before"}\n')
+    folder.end_when(2)
+    folder.run()
+    assert Counter(folder.ids()) == wanted(folder) + Counter(["before"])
+
+
+async def test_what_no_checkpoint_knows_is_not_cut_off(tmp_path):
+    """A sink's position is kept though nothing has settled that could be done again: others bring records, too."""
+
+    class Log:
+        offset = 0
+
+        def position(self):
+            return self.offset
+
+        async def flush(self):
+            pass
+
+    async def a_run():
+        plugin, context = Log(), SimpleNamespace(name="out", resumes=False, position=None)
+        node = SimpleNamespace(plan=SimpleNamespace(kind="sink", name="out"), plugin=plugin)
+        checkpoint = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
+        await checkpoint.open([])
+        checkpoint.follow(SimpleNamespace(plugins=[(plugin, context)], nodes={"out": node}))
+        plugin.offset = context.position or 0
+        await checkpoint.begin()
+        found, plugin.offset = plugin.offset, plugin.offset + 10
+        await checkpoint.commit()
+        await checkpoint.close()
+        return found
+
+    assert [await a_run() for _ in range(3)] == [0, 10, 20]
+
+
+async def test_a_sink_that_does_not_know_its_position(tmp_path):
+    """Is told as trouble of the checkpoint; nothing of what has ended is lost for the next commit."""
+    troubles = []
+    broken = SimpleNamespace(plan=SimpleNamespace(kind="sink", name="out"), plugin=SimpleNamespace())
+    checkpoint = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
+    checkpoint.on_trouble = troubles.append
+    await checkpoint.open(["in"])
+    checkpoint.follow(SimpleNamespace(plugins=[], nodes={"out": broken}))
+    record = Record({}, "id")
+    record.key = b"k" * 16
+    checkpoint.note_settled(checkpoint.admit("in", record), Outcome.DELIVERED)
+    await checkpoint.commit()
+    assert "position" in troubles[0]
+    checkpoint.follow(SimpleNamespace(plugins=[], nodes={}))
+    await checkpoint.commit()
+    await checkpoint.close()
+    again = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
+    await again.open(["in"])
+    await again.close()
+    assert again.done_before == 1
+
+
+def test_a_drain_that_cuts_off_a_branch(folder):
+    """The record stays open, though a dead letter of another branch is kept."""
+    more = """
+[stages.check]
+type = "fail"
+[sinks.also]
+type = "null"
+[dead_letters]
+path = "letters.db"
+"""
+    edges = 'to = "out" }, { from = "in", to = "check" }, { from = "check", to = "also" }'
+    text = folder.file.read_text().replace('to = "out" }', edges) + more
+    folder.write(text.replace("1ms", "20s"))
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(3)])
+    process, letters = folder.start(), folder.path / "letters.db"
+    until = time.monotonic() + 50
+    while time.monotonic() < until and (not letters.exists() or _count(letters) < 3):
+        time.sleep(0.01)
+    process.terminate()
+    process.communicate(timeout=50)
+    folder.write(text)
+    assert folder.run(code=65)["accepted"] == 3
+    assert Counter(folder.ids()) == wanted(folder)
+
+
+def _count(letters):
+    store = sqlite3.connect(letters)
+    try:
+        return store.execute("SELECT count(*) FROM letters").fetchone()[0]
+    except sqlite3.Error:  # it is being made
+        return 0
+    finally:
+        store.close()
+
+
 def test_an_output_that_is_gone(folder):
     """Is told, with the remedy: it would never be complete."""
     folder.run()

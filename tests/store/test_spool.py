@@ -142,9 +142,11 @@ def test_a_full_disk(tmp_path):
 
 
 def test_one_run_at_a_time(tmp_path):
-    """A second one is refused."""
-    with closing(spool(tmp_path)), pytest.raises(PluginError, match="another run"):
-        spool(tmp_path)
+    """A second one is refused, and takes nothing with it when it goes."""
+    with closing(spool(tmp_path)) as first:
+        with closing(Spool(first.folder, 1 << 20)) as second, pytest.raises(PluginError, match="another run"):
+            second.open()
+        assert inspect(first.folder).in_use
 
 
 def test_inspection(tmp_path):
