@@ -304,6 +304,9 @@ type = "null"
 def test_a_best_effort_branch(folder):
     """Its sink takes nothing again of records that are tried again, whether it came before their end or later."""
     more = """
+[stages.check]
+type = "set"
+fields = { odd = "1 / (meta.n % 2)" }
 [stages.slow]
 type = "sleep"
 delay = "20ms"
@@ -316,12 +319,11 @@ type = "jsonl"
 path = "later.jsonl"
 fields = ["id"]
 """
-    edges = """from = "in", to = "ask" },
+    edges = """from = "in", to = "check" }, { from = "check", to = "ask" },
       { from = "in", to = "also", best_effort = true },
       { from = "in", to = "slow", best_effort = true }, { from = "slow", to = "later" }"""
-    failing = folder.file.read_text().replace('from = "in", to = "ask" }', edges).replace("10ms", "10s")
-    folder.write(failing.replace('delay = "1ms"', 'error_rate = 1.0\nerror = "refused"') + more)
-    folder.put([{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(5)])
+    folder.write(folder.file.read_text().replace('from = "in", to = "ask" }', edges).replace("10ms", "10s") + more)
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}", "n": n} for n in range(10)])
     for _ in range(3):
         assert folder.run(code=65)["outcomes"]["failed"] == 5
         assert Counter(folder.ids("also.jsonl")) == Counter(folder.ids("later.jsonl")) == wanted(folder)
