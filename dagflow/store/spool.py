@@ -74,6 +74,8 @@ class Spool:
             raise
         self._cursor = cursor
         found = sorted(find_segments(self.folder))
+        if not found:  # it may be of segments that are gone; and what it needs on the disk it has from now on
+            os.pwrite(self._cursor, position_of(0, 0), 0)
         self._sizes = {number: self._path(number).stat().st_size for number in found}
         self.size = sum(self._sizes.values())
         return [damage for number in found for damage in [self._damage(number)] if damage is not None]
@@ -102,7 +104,7 @@ class Spool:
         number = self._newest
         offset = self._sizes[number]
         data = HEAD.pack(len(entry), crc32(entry)) + entry
-        self._write(data, offset)
+        _write(self._writing, data, offset)
         self._grow(number, len(data))
         return Location(number, offset, len(data))
 
@@ -131,8 +133,10 @@ class Spool:
     def clear(self) -> None:
         """Let go of all entries."""
         self._stop_reading()
-        for number in list(self._sizes)[:-1]:
+        for number in list(self._sizes)[: -1 if self._writing >= 0 else None]:
             self._delete(number)
+        if not self._sizes:
+            os.pwrite(self._cursor, position_of(0, 0), 0)
         for number in self._sizes:
             os.truncate(self._path(number), len(MAGIC))  # before the cursor goes back, so that nothing is read twice
             self.size += len(MAGIC) - self._sizes[number]
@@ -165,21 +169,17 @@ class Spool:
         number = self._newest + 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(self._path(number), flags, 0o600)
+        try:
+            _write(fd, MAGIC, 0)
+        except OSError:
+            os.close(fd)
+            self._path(number).unlink()
+            raise
         if self._writing >= 0:
             os.close(self._writing)
         self._writing = fd
         self._sizes[number] = 0
-        self._write(MAGIC, 0)
         self._grow(number, len(MAGIC))
-
-    def _write(self, data: bytes, offset: int) -> None:
-        written = 0
-        try:
-            while written < len(data):
-                written += os.pwrite(self._writing, data[written:], offset + written)
-        except OSError:
-            os.ftruncate(self._writing, offset)
-            raise
 
     def _grow(self, number: int, size: int) -> None:
         self._sizes[number] += size
@@ -202,3 +202,13 @@ class Spool:
             if entry is None:
                 return Damage(path, offset, self._sizes[number] - offset)
         return None
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    written = 0
+    try:
+        while written < len(data):
+            written += os.pwrite(fd, data[written:], offset + written)
+    except OSError:
+        os.ftruncate(fd, offset)
+        raise

@@ -164,3 +164,50 @@ def test_inspection(tmp_path):
     found = inspect(made.folder)
     assert (found.records, [damage.offset for damage in found.damages]) == (1, [places[2].offset])
     assert path.stat().st_size == size - 1
+
+
+def test_a_disk_that_is_full_at_the_beginning_of_a_segment(tmp_path):
+    """Nothing is there then, so that what comes later is in a segment as any other."""
+    made = spool(tmp_path)
+    with small_files(len(MAGIC) - 1):
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large"):
+                made.append(b"a")
+        assert list(made.folder.glob("*.segment")) == []
+    made.append(b"b")
+    killed(made)
+    again = spool(tmp_path)
+    assert (left(again), again.damages) == ([b"b"], [])
+    again.close()
+
+
+def test_a_torn_beginning_is_gone_once_it_was_told(tmp_path):
+    """A segment that was torn in its mark is not mended into one that is damaged."""
+    made = spool(tmp_path)
+    made.append(b"a")
+    killed(made)
+    os.truncate(next(made.folder.glob("*.segment")), 5)
+    again = spool(tmp_path)
+    assert len(again.damages) == 1
+    again.clear()
+    again.append(b"b")
+    killed(again)
+    third = spool(tmp_path)
+    assert (left(third), third.damages) == ([b"b"], [])
+    third.close()
+
+
+def test_a_cursor_of_segments_that_are_gone(tmp_path):
+    """It says nothing of those that come later."""
+    made = spool(tmp_path)
+    for place in [made.append(b"entry") for _ in range(9)]:
+        made.take_out(place)
+    killed(made)
+    for path in made.folder.glob("*.segment"):
+        path.unlink()
+    again = spool(tmp_path)
+    again.append(b"new")
+    killed(again)
+    third = spool(tmp_path)
+    assert left(third) == [b"new"]
+    third.close()
