@@ -25,6 +25,8 @@ from dagflow.store.checkpoint import (
     Step,
     add_step,
     land,
+    may_mean,
+    mean,
     read_meaning,
     read_positions,
     read_settled,
@@ -105,6 +107,8 @@ class Checkpointing:
             raise OpenFailed(_NAME, StoreError(self._plan.path, str(error))) from error
         except (OSError, PluginError, StoreError) as error:
             raise OpenFailed(_NAME, error) from error
+        except ValueError as error:
+            raise OpenFailed(_NAME, StoreError(self._plan.path, f"it is damaged: {error}")) from error
 
     def follow(self, wiring: Wiring) -> None:
         """Tell the sinks where to go on, and take those whose positions are kept."""
@@ -236,7 +240,10 @@ class Checkpointing:
             self._begins = True
             return
         if meaning != self._meaning:
-            raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
+            if not may_mean(connection, meaning, self._meaning):
+                raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
+            mean(connection, self._meaning)
+            self._begins = True
         self.positions = read_positions(connection)
         for source, key, sink, id in land(connection):
             self._had[source, key][sink, id] += 1

@@ -91,7 +91,20 @@ def start_over(connection: Connection, meaning: Mapping[str, Any]) -> None:
     """Forget everything, and begin with what a file means."""
     for table in ("about", "settled", "positions", "flying", "landed"):
         connection.execute(f"DELETE FROM {table}")
-    connection.execute("INSERT INTO about VALUES (?, ?)", (_MEANING, json.dumps(meaning, sort_keys=True)))
+    mean(connection, meaning)
+
+
+def may_mean(connection: Connection, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a file that meant one thing may mean another: nothing was done, and no other sink would go on."""
+    for table in ("settled", "landed", "flying"):
+        if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():
+            return False
+    return before.get("sinks") == now.get("sinks") or not read_positions(connection)
+
+
+def mean(connection: Connection, meaning: Mapping[str, Any]) -> None:
+    """Note what the file means."""
+    connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_MEANING, json.dumps(meaning, sort_keys=True)))
 
 
 def read_meaning(connection: Connection) -> dict[str, Any] | None:

@@ -254,6 +254,23 @@ def test_a_changed_file(folder, before, after, place):
     assert folder.run()["accepted"] == 0
 
 
+def test_a_file_that_was_wrong_at_first(folder):
+    """What has done nothing yet may be changed: a sink that did not open, a worker that answered nothing."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    text = folder.file.read_text()
+    failing = text.replace('delay = "1ms"', 'error_rate = 1.0\nerror = "refused"')
+    folder.write(failing.replace("out.jsonl", "nowhere/out.jsonl"))
+    folder.run(code=1)
+    folder.write(failing)
+    folder.run(code=65)
+    folder.write(text.replace('["id", "prompt"]', '["id"]'))
+    folder.run(code=78)
+    assert "`sinks.out.fields`" in folder.errors
+    folder.write(text)
+    assert folder.run()["outcomes"]["delivered"] == 1
+    assert folder.ids() == ["a"]
+
+
 def test_changes_that_change_no_answer(folder):
     """Do no harm: how fast, how often, where the input lies."""
     folder.put([{"id": "a", "prompt": "Say a"}])
@@ -424,12 +441,26 @@ def _count(letters):
 
 
 def test_an_output_that_is_gone(folder):
-    """Is told, with the remedy: it would never be complete."""
+    """Is told, with the remedy: it would never be complete; so is one that is another one now."""
     folder.run()
-    (folder.path / "out.jsonl").write_text("")
+    whole = (folder.path / "out.jsonl").read_text()
+    for content in ("", "x" + whole):
+        (folder.path / "out.jsonl").write_text(content)
+        folder.run(code=1)
+        assert "out.jsonl" in folder.errors
+        assert "--fresh" in folder.errors
+        assert (folder.path / "out.jsonl").read_text() == content
+
+
+@pytest.mark.parametrize("damage", ["UPDATE about SET value = '{'", "UPDATE positions SET position = 'x'"])
+def test_a_checkpoint_that_is_damaged(folder, damage):
+    """Is told."""
+    folder.run()
+    store = sqlite3.connect(folder.path / "checkpoint.db", isolation_level=None)
+    store.execute(damage)
+    store.close()
     folder.run(code=1)
-    assert "out.jsonl" in folder.errors
-    assert "--fresh" in folder.errors
+    assert "checkpoint.db` cannot be used: it is damaged" in folder.errors
 
 
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
