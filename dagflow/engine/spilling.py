@@ -110,7 +110,8 @@ class Spilling:
             return False
         record = husk_of(entry, self._clock)
         record.update(fields_of(entry))
-        Heir(source.plan, self._wiring.book, self._checkpoint, self._cancel).take_over(record, mark)
+        keeps = self._wiring.letters is not None
+        Heir(source.plan, self._wiring.book, self._checkpoint, self._cancel, keeps).take_over(record, mark)
         record.clear()
         channel.restore(record, location)
         return True

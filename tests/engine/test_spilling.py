@@ -275,7 +275,10 @@ def test_a_live_source(folder):
     async def second():
         run = engine(0)
         task = asyncio.ensure_future(run.run())
-        while not run.started.is_set() or run.report()["in_flight"]:
+        await run.started.wait()
+        taken_over = run.wiring.book.live
+        assert not any(ticket.record or ticket.accepted for ticket in taken_over)  # their fields are on disk
+        while run.report()["in_flight"]:
             await asyncio.sleep(0.001)
         run.stop("test")
         return await task
