@@ -76,7 +76,11 @@ class Spilling:
     async def close(self) -> None:
         """Let go of the spools; twice is fine."""
         for channel in self._channels:
-            await to_thread.run_sync(channel.overflow.spool.close)
+            spool = channel.overflow.spool
+            try:
+                await to_thread.run_sync(spool.close)
+            except OSError as error:
+                self._tell(f"`{spool.folder}` cannot be used: {error.strerror}")
 
     def _take_over(self, channel: SpillChannel) -> None:
         spool, taken, left = channel.overflow.spool, 0, 0

@@ -69,16 +69,12 @@ class Spool:
         cursor = os.open(self.folder / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             claim(cursor, self.folder)
-        except PluginError:
+            damages = self._look(cursor)
+        except (OSError, PluginError):
             os.close(cursor)
             raise
         self._cursor = cursor
-        found = sorted(find_segments(self.folder))
-        if not found:  # it may be of segments that are gone; and what it needs on the disk it has from now on
-            os.pwrite(self._cursor, position_of(0, 0), 0)
-        self._sizes = {number: self._path(number).stat().st_size for number in found}
-        self.size = sum(self._sizes.values())
-        return [damage for number in found for damage in [self._damage(number)] if damage is not None]
+        return damages
 
     def entries(self) -> Iterator[tuple[Location, bytes]]:
         """Iterate over what has not been taken out, the oldest first."""
@@ -157,6 +153,14 @@ class Spool:
                     self.folder.rmdir()
             os.close(fd)
         self._cursor = self._writing = -1
+
+    def _look(self, cursor: int) -> list[Damage]:
+        found = sorted(find_segments(self.folder))
+        if not found:  # it may be of segments that are gone; and what it needs on the disk it has from now on
+            os.pwrite(cursor, position_of(0, 0), 0)
+        self._sizes = {number: self._path(number).stat().st_size for number in found}
+        self.size = sum(self._sizes.values())
+        return [damage for number in found for damage in [self._damage(number)] if damage is not None]
 
     @property
     def _newest(self) -> int:

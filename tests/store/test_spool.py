@@ -211,3 +211,27 @@ def test_a_cursor_of_segments_that_are_gone(tmp_path):
     third = spool(tmp_path)
     assert left(third) == [b"new"]
     third.close()
+
+
+def test_a_segment_that_cannot_be_read(tmp_path):
+    """The folder is not opened, and let go of as it is."""
+    made = spool(tmp_path)
+    made.append(b"a")
+    killed(made)
+    (made.folder / "00000002.segment").mkdir()
+    with closing(Spool(made.folder, 1 << 20)) as again, pytest.raises(IsADirectoryError):
+        again.open()
+    (made.folder / "00000002.segment").rmdir()
+    assert inspect(made.folder).records == 1
+
+
+def test_inspection_without_a_cursor(tmp_path):
+    """Nothing was taken out then, as a run would see it."""
+    made = spool(tmp_path)
+    made.append(b"a")
+    killed(made)
+    (made.folder / "cursor").unlink()
+    assert inspect(made.folder) == Inspection(1, made.size, 1)
+    again = spool(tmp_path)
+    assert left(again) == [b"a"]
+    again.close()
