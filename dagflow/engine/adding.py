@@ -1,7 +1,7 @@
-"""Adding: what a replay does with the checkpoint of its file, whose sinks it adds to.
+"""Adding: what a replay, or a pipeline that is embedded, does with the checkpoint of its file, whose sinks it adds to.
 
-They go on where the last run left them, and what the replay adds is never cut off again: its letters are gone once it
-is written. So no position is known while it runs.
+They go on where the last run left them, and what is added is never cut off again: nobody would bring it once more. So
+no position is known meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAME: Final = "checkpoint"
 
 
 class Adding:
-    """The checkpoint of a file of which letters are replayed."""
+    """A checkpoint of a file, as seen by whoever hands in other records than its sources."""
 
     def __init__(self, plan: CheckpointPlan, on_trouble: Callable[[str], None]) -> None:
         self._on_trouble = on_trouble
@@ -61,6 +61,7 @@ class Adding:
         except (OSError, PluginError, StoreError) as error:
             raise OpenFailed(_NAME, error) from error
         for _, context in wiring.plugins:
+            context.resumes = context.resumes or context.name in positions
             context.position = positions.get(context.name)
         self._sinks = [node for node in wiring.nodes.values() if node.plan.name in positions]
 

@@ -90,7 +90,7 @@ class Engine:
             self._checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
             self._checkpoint.on_trouble = self._on_checkpoint_trouble
         given = (substitutes, letters, resumes, self._checkpoint)
-        adding = plan.checkpoint if substitutes and resumes else None
+        adding = plan.checkpoint if substitutes else None
         with self._redactor.scrubbing():
             self._wiring = Wirer(plan, clock, self._log, self._redactor, *given).wire()
         self._stores = Stores(self._wiring, self._checkpoint, Adding.to(adding, self._on_checkpoint_trouble), self._log)

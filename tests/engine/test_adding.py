@@ -1,4 +1,4 @@
-"""Replays of a file with a checkpoint: what they add to the output stays there, whatever runs come later."""
+"""Replays and embedded runs of a file with a checkpoint: what they add to its output stays, as does what was there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from rigs import SILENT
 
+import dagflow
 from dagflow.compile import compile_text
 from dagflow.engine.checkpointing import Checkpointing
 from dagflow.engine.engine import Engine
@@ -16,6 +17,7 @@ from dagflow.engine.replay import build_replay, choose_entries
 from dagflow.errors import OpenFailed
 from dagflow.graph.meaning import meaning_of
 from dagflow.graph.plan import CheckpointPlan
+from dagflow.record import Record
 from dagflow.store.checkpoint import CHECKPOINT, read_positions
 from dagflow.store.database import open_database
 from dagflow.store.letter import Selection
@@ -110,6 +112,22 @@ def test_a_replay_that_is_killed(file):
     asyncio.run(main())
     assert positions(file) == {"out": {"offset": output.stat().st_size}}
     assert ids(file) == ["a", "b"]
+
+
+def test_embedded(file):
+    """What runs have written is not replaced, nor is what was handed in by hand cut off."""
+
+    async def submit(id):
+        async with dagflow.open(file) as pipeline:
+            await pipeline.submit(Record({"prompt": "Say it"}, id))
+
+    file.write_text(FILE.replace("1.0", "0.0"))
+    assert asyncio.run(replayed(file).run())["outcomes"]["delivered"] == 2
+    asyncio.run(submit("c"))
+    put(file, "a", "b", "d")
+    run(file)
+    asyncio.run(submit("e"))
+    assert ids(file) == ["a", "b", "c", "e"]
 
 
 def test_beside_a_run(file):
