@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from dagflow.channel.inlet import Inlet
 from dagflow.claims import claim
 from dagflow.engine.mark import Mark
 from dagflow.errors import CheckpointMismatch, OpenFailed, PluginError, StoreError, describe
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from dagflow.engine.wiring import Wiring
     from dagflow.graph.plan import CheckpointPlan
     from dagflow.record import Record
+
+    Call = Callable[[Record], Awaitable[Any]]
 
 EVERY_S: Final = 0.05
 """The pause between two commits, in seconds; a commit takes some time of its own."""
@@ -129,7 +132,7 @@ class Checkpointing:
 
         Args:
             id: the one it had when it was accepted.
-            written: the sinks that had it by then, and under which ids.
+            written: the edges by which sinks had got it by then, and under which ids.
 
         Returns:
             None if it is done, or if a sink has been cut back to where it has it no more.
@@ -158,17 +161,21 @@ class Checkpointing:
         else:
             self._next.landed += mark.taken
 
-    def once(self, node: NodeRunner, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
-        """Wrap how a sink is called, so that it does not take again what an earlier run has given it."""
-        name = node.plan.name
+    def once(self, node: NodeRunner, inlet: Any, call: Call) -> Call:
+        """Wrap how a sink is called from an inlet, so that it does not take again what an earlier run has given it.
+
+        Two branches of one record may lead to it, so what it has is known by its edge.
+        """
+        edges = [channel.edge.name for channel in node.channels]
 
         async def once(record: Record) -> Any:
+            edge = edges[inlet.last if isinstance(inlet, Inlet) else 0]  # that of this record, as long as nothing waits
             mark: Mark | None = record.ticket.mark
             if mark is None:
                 return await call(record)
-            if not mark.take_written(name, record):
+            if not mark.take_written(edge, record):
                 await call(record)
-                mark.note_written(name, record)
+                mark.note_written(edge, record)
                 if not mark.ended:
                     self._flying[mark] = None
                 elif not mark.is_done:
@@ -245,8 +252,8 @@ class Checkpointing:
             mean(connection, self._meaning)
             self._begins = True
         self.positions = read_positions(connection)
-        for source, key, sink, id in land(connection):
-            self._had[source, key][sink, id] += 1
+        for source, key, edge, id in land(connection):
+            self._had[source, key][edge, id] += 1
         self.done_before = sum(
             ledger.fill(read_settled(connection, source)) for source, ledger in self._ledgers.items()
         )

@@ -20,7 +20,7 @@ class Mark:
     Attributes:
         source, key: which record it is, over runs.
         id: the one it has in this run.
-        written: the sinks that have taken it in this run, and under which ids.
+        written: the edges by which sinks have taken it in this run, and under which ids.
         had: those that had taken it when this run began, and have not been asked yet; they do not take it again.
         earlier: all that had taken it when this run began.
         kept: whether a dead letter of it was kept.
@@ -40,26 +40,26 @@ class Mark:
         self.earlier = [] if had is None else list(had.elements())
         self.kept = self.is_cut = self.ended = self.is_done = False
 
-    def take_written(self, sink: str, record: Record) -> bool:
-        """Say whether an earlier run has written it, once for each time."""
-        if self.had is None or not self.had[sink, self._rest(record)]:
+    def take_written(self, edge: str, record: Record) -> bool:
+        """Say whether a sink has it of an earlier run, once for each time."""
+        if self.had is None or not self.had[edge, self._rest(record)]:
             return False
-        self.had[sink, self._rest(record)] -= 1
+        self.had[edge, self._rest(record)] -= 1
         return True
 
-    def note_written(self, sink: str, record: Record) -> None:
+    def note_written(self, edge: str, record: Record) -> None:
         """Take note that a sink has it."""
-        self.written.append((sink, self._rest(record)))
+        self.written.append((edge, self._rest(record)))
 
     def _rest(self, record: Record) -> str:
         return record.id.removeprefix(self.id)
 
     @property
     def all_written(self) -> list[tuple[str, str]]:
-        """The sinks that have taken it in any run, and under which ids."""
+        """The edges by which sinks have taken it in any run, and under which ids."""
         return self.earlier + self.written
 
     @property
     def taken(self) -> list[Written]:
         """What sinks have taken of it in this run."""
-        return [(self.source, self.key, sink, id) for sink, id in self.written]
+        return [(self.source, self.key, edge, id) for edge, id in self.written]

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 CHECKPOINT: Final = Kind(
     application_id=0x64666370,
-    version=1,
+    version=2,
     schema="""
         CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE settled (id INTEGER PRIMARY KEY, source TEXT NOT NULL, keys BLOB NOT NULL);
         CREATE TABLE positions (sink TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
-        CREATE TABLE flying (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL);
-        CREATE TABLE landed (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL);
+        CREATE TABLE flying (source TEXT NOT NULL, key BLOB NOT NULL, edge TEXT NOT NULL, record TEXT NOT NULL);
+        CREATE TABLE landed (source TEXT NOT NULL, key BLOB NOT NULL, edge TEXT NOT NULL, record TEXT NOT NULL);
         CREATE INDEX landed_key ON landed (key)
     """,
 )
@@ -37,7 +37,7 @@ KEY_BYTES: Final = 20
 _MEANING: Final = "meaning"
 
 Written = tuple[str, bytes, str, str]
-"""What a sink has of a record that is not done: the source, its key, the sink, the id that the sink saw."""
+"""What a sink has of a record that is not done: its source, its key, by which edge, what follows its id there."""
 
 
 @dataclass(slots=True)
@@ -129,4 +129,4 @@ def land(connection: Connection) -> Iterable[Written]:
     """Give what sinks have of records that are not done; all that flew in the last run has come down."""
     connection.execute("INSERT INTO landed SELECT * FROM flying")
     connection.execute("DELETE FROM flying")
-    return connection.execute("SELECT source, key, sink, record FROM landed")
+    return connection.execute("SELECT source, key, edge, record FROM landed")

@@ -163,7 +163,7 @@ async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
         """Give which of these records the sink has taken before; they end if they are to."""
         checkpoint, runner, known = (
             Checkpointing(plan, {}, False),
-            SimpleNamespace(plan=SimpleNamespace(name="out")),
+            SimpleNamespace(channels=[SimpleNamespace(edge=SimpleNamespace(name="in -> out"))]),
             [],
         )
         await checkpoint.open(["in"])
@@ -175,7 +175,7 @@ async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
             async def write(record, calls=calls):
                 calls.append(record)
 
-            await checkpoint.once(runner, write)(record)
+            await checkpoint.once(runner, runner.channels[0], write)(record)
             known.append(not calls)
             if ends:
                 checkpoint.note_settled(record.ticket.mark, Outcome.DELIVERED)
@@ -295,6 +295,49 @@ def test_what_counts_as_done(folder):
     report = folder.run(code=0)
     assert report["accepted"] == 0
     assert report["dead_letters"]["in_store"] == 2
+
+
+TWO_BRANCHES = """
+[pipeline]
+drain_timeout = "10ms"
+edges = [
+  { from = "in", to = "left" }, { from = "in", to = "right" },
+  { from = "left", to = "first" }, { from = "right", to = "second" },
+  { from = "first", to = "out" }, { from = "second", to = "out" },
+]
+[sources.in]
+type = "jsonl"
+path = "in.jsonl"
+fields = ["prompt"]
+[stages.left]
+type = "set"
+fields = { side = "'left'" }
+[stages.right]
+type = "set"
+fields = { side = "'right'" }
+[stages.first]
+type = "sleep"
+delay = "LEFT"
+[stages.second]
+type = "sleep"
+delay = "RIGHT"
+[sinks.out]
+type = "jsonl"
+path = "out.jsonl"
+template = '{"id": "{{ side }}"}'
+[checkpoint]
+path = "checkpoint.db"
+"""
+
+
+def test_two_branches_that_end_in_one_sink(folder):
+    """Each line is written once, whichever of them came first in the run that was stopped."""
+    folder.put([{"prompt": f"Say {n}"} for n in range(3)])
+    folder.write(TWO_BRANCHES.replace("LEFT", "20s").replace("RIGHT", "1ms"))
+    folder.end_when(3, signal.SIGTERM)
+    folder.write(TWO_BRANCHES.replace("LEFT", "1ms").replace("RIGHT", "20s"))
+    folder.end_when(6, signal.SIGTERM)
+    assert Counter(folder.ids()) == {"left": 3, "right": 3}
 
 
 def test_lines_that_have_no_ids_and_are_moved(folder):
