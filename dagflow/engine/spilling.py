@@ -142,6 +142,12 @@ def know(record: Record) -> dict[str, Any]:
         "source": ticket.owner.plan.name,
         "key": None if mark is None else mark.key.hex(),
         "id": None if mark is None else mark.id,
-        "alone": ticket.branches == 1 and ticket.outcome in _HARMLESS,
+        "alone": is_alone(ticket),
         "written": [] if mark is None else mark.all_written,
     }
+
+
+def is_alone(ticket: Ticket) -> bool:
+    """Whether one branch is all that there is of a record: others have left nothing, at a join on its way neither."""
+    joins = (ticket.gatherings or {}).values()
+    return ticket.branches == 1 and ticket.outcome in _HARMLESS and all(gathering.done for gathering in joins)
