@@ -81,6 +81,7 @@ class Checkpointing:
         self._noted: dict[str, Any] = {}
         self._claim: int | None = None
         self._begins = False
+        self._forget = partial(mean, meaning=meaning)
         self.done_before = 0
 
     @property
@@ -187,10 +188,14 @@ class Checkpointing:
     async def begin(self) -> None:
         """Commit where the sinks begin, before the first record: a kill at any time later finds what to cut off.
 
+        What is forgotten is so only now, since a run that does not start changes nothing.
+
         Raises:
             OpenFailed: that could not be kept.
         """
         try:
+            if self._begins:
+                await self._writer.ask(self._forget)
             await self._keep(Step(positions=positions_of(self._sinks)))
         except Exception as error:
             raise OpenFailed(_NAME, StoreError(self._plan.path, describe(error))) from error
@@ -242,15 +247,12 @@ class Checkpointing:
     def _read(self, connection: sqlite3.Connection) -> None:
         """Read what an earlier run has done; called in the thread of the store."""
         meaning = read_meaning(connection)
+        self._begins = meaning != self._meaning or self._fresh
         if meaning is None or self._fresh:
-            start_over(connection, self._meaning)
-            self._begins = True
+            self._forget = partial(start_over, meaning=self._meaning)
             return
-        if meaning != self._meaning:
-            if not may_mean(connection, meaning, self._meaning):
-                raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
-            mean(connection, self._meaning)
-            self._begins = True
+        if meaning != self._meaning and not may_mean(connection, meaning, self._meaning):
+            raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
         self.positions = read_positions(connection)
         for source, key, edge, id in land(connection):
             self._had[source, key][edge, id] += 1

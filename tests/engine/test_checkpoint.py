@@ -167,6 +167,7 @@ async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
             [],
         )
         await checkpoint.open(["in"])
+        await checkpoint.begin()
         for key in keys:
             record = Record({}, "id")
             record.key, calls = key, []
@@ -217,6 +218,16 @@ def test_finished_and_run_again(folder):
     assert Counter(folder.ids()) == wanted(folder)
     assert folder.run("--fresh")["accepted"] == 2001
     assert Counter(folder.ids()) == wanted(folder)
+
+
+def test_a_start_that_fails_forgets_nothing(folder):
+    """`--fresh` or not: the next run goes on where the last one stopped."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    folder.run()
+    folder.run("--fresh", "--set", "sources.in.path=nowhere.jsonl", code=1)
+    report = folder.run()
+    assert (report["accepted"], report["checkpoint"]["skipped"]) == (0, 1)
+    assert folder.ids() == ["a"]
 
 
 def test_a_line_is_known_by_what_it_says(folder):
@@ -433,6 +444,7 @@ async def test_a_sink_that_does_not_know_its_position(tmp_path):
     checkpoint = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
     checkpoint.on_trouble = troubles.append
     await checkpoint.open(["in"])
+    await checkpoint.begin()
     checkpoint.follow(SimpleNamespace(plugins=[], nodes={"out": broken}))
     record = Record({}, "id")
     record.key = b"k" * 16
