@@ -62,7 +62,8 @@ class Jsonl(Source):
 
     @property
     def resumable(self) -> bool:  # type: ignore[override]
-        return str(self.options.path) != "-"
+        path = self.options.path
+        return str(path) != "-" and not path.is_fifo() and not path.is_char_device()
 
     def writes(self) -> set[str]:
         return set(BATCH_FIELDS if self.options.format == "openai-batch" else self.options.fields)

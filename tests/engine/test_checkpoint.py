@@ -495,6 +495,13 @@ def _count(letters):
         store.close()
 
 
+def test_a_pipe_that_is_read(folder):
+    """It cannot be read again either, under whatever name."""
+    os.mkfifo(folder.path / "pipe")
+    folder.run("--set", "sources.in.path=pipe", code=78)
+    assert "not-resumable" in folder.errors
+
+
 def test_an_output_that_is_gone(folder):
     """Is told, with the remedy: it would never be complete; so is one that is another one now."""
     folder.run()
