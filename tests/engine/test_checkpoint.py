@@ -500,6 +500,8 @@ def test_a_pipe_that_is_read(folder):
     os.mkfifo(folder.path / "pipe")
     folder.run("--set", "sources.in.path=pipe", code=78)
     assert "not-resumable" in folder.errors
+    folder.run("--set", f"sources.in.path={'x' * 5000}", code=1)
+    assert "could not be opened" in folder.errors
 
 
 def test_an_output_that_is_gone(folder):
