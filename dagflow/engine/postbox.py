@@ -107,6 +107,8 @@ class Postbox:
         left_open = reason == UNFINISHED and record.ticket.mark is not None  # a later run goes on with it
         if self._letters is None or accepted is None or left_open:
             self.not_kept += self._letters is None and outcome is Outcome.FAILED
+            if left_open and accepted is not None:
+                record.ticket.mark.is_cut = True
             self._place.end(record, outcome, error)
             return
         node, kept = self._node, record if entered is None else entered
