@@ -158,7 +158,8 @@ class Ticket:
         accepted: what dead letters say of its acceptance; None where none is kept of it.
         trail: what happened to it on its way; None where nobody wants to know.
         mark: what the checkpoint knows of it; None where there is none.
-        kept: whether dead letters of it are in the store; None where none was to be made, False where one failed.
+        kept: whether dead letters of it are in the store; None where none was to be made, False where one failed, or a
+            branch was left to a later run.
     """
 
     __slots__ = (

@@ -54,8 +54,9 @@ class Overflow:
 
     @property
     def has_room(self) -> bool:
-        """Whether another record may come."""
-        return self.room > 0 or (self.spool.has_room and not self._is_broken)
+        """Whether another record may come; that it has no form on disk is found out too late for one of them."""
+        room = self.room
+        return room > 0 or (room == 0 and self.spool.has_room and not self._is_broken)
 
     @property
     def room(self) -> int:
@@ -98,8 +99,10 @@ class Overflow:
             return
         entry = next(entry for entry in self._tail if entry[0] is record)
         self._tail.remove(entry)
-        self._held -= entry[1] is None
-        self._clear_empty()
+        location = entry[1]
+        self._held -= location is None
+        if location is not None and len(self._tail) == self._held:
+            self._let_go(location)
 
     def leave(self) -> list[Record]:
         """Take out all that a later run goes on with, and leave it on disk, fields and all."""
@@ -137,15 +140,17 @@ class Overflow:
             self.on_trouble(f"record `{record.id}` cannot be read any more: {error}")
             return False
         finally:
-            if not self._clear_empty():
-                self.spool.take_out(location)
+            self._let_go(location)
         return True
 
-    def _clear_empty(self) -> bool:
-        if len(self._tail) > self._held:
-            return False
-        self.spool.clear()
-        return True
+    def _let_go(self, location: Location) -> None:
+        try:
+            if len(self._tail) > self._held:
+                self.spool.take_out(location)
+            else:
+                self.spool.clear()
+        except OSError as error:  # the record is here; at worst, a run after a kill has it once more
+            self.on_trouble(f"`{self.spool.folder}` cannot be written: {error.strerror}")
 
 
 class SpillChannel(Channel):

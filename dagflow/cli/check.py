@@ -6,12 +6,12 @@ import json
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dagflow.cli.common import TextOrJson
 from dagflow.cli.streams import print_document
 
 if TYPE_CHECKING:
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from dagflow.testing.conformance.sample import Sample
 
     Checked = tuple[Offer, list[Finding]]
-
-
-class CheckFormat(StrEnum):
-    """The forms that findings can be printed in."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def check(
@@ -49,7 +42,7 @@ def check(
     patience: Annotated[
         str, typer.Option("--patience", metavar="DURATION", help="The longest wait for anything that should end.")
     ] = "5s",
-    format: Annotated[CheckFormat, typer.Option("--format", help="How to print what was found.")] = CheckFormat.TEXT,
+    format: Annotated[TextOrJson, typer.Option("--format", help="How to print what was found.")] = TextOrJson.TEXT,
 ) -> None:
     """Try whether a plugin keeps the rules of the contract.
 
@@ -141,7 +134,7 @@ def _fields(text: str) -> dict[str, Any]:
 def _print(checked: list[Checked], format: str) -> None:
     from dagflow.cli.tables import print_blocks
 
-    if format == CheckFormat.JSON:
+    if format == TextOrJson.JSON:
         print_document(json.dumps([_as_dict(offer, findings) for offer, findings in checked], indent=2) + "\n")
     else:
         print_blocks([block for offer, findings in checked for block in _blocks(offer, findings)], sys.stdout)

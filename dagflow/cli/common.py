@@ -18,13 +18,24 @@ if TYPE_CHECKING:
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.graph.plan import Plan
 
-EXIT_INVALID: Final = 78  # the file is invalid; EX_CONFIG of sysexits.h
+EXIT_FAILED: Final = 1
+EXIT_RECORDS_FAILED: Final = 65  # EX_DATAERR of sysexits.h
+EXIT_UNFINISHED: Final = 75  # EX_TEMPFAIL
+EXIT_INVALID: Final = 78  # the file is invalid; EX_CONFIG
+EXIT_INTERRUPTED: Final = 130
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The pipeline file.", show_default=False)]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file; may be repeated."),
 ]
+
+
+class TextOrJson(StrEnum):
+    """The forms that most findings can be printed in."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class DiagnosticFormat(StrEnum):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing, contextmanager
-from enum import StrEnum
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagflow.cli.common import FileArgument, SetOption, load_plan
-from dagflow.cli.run import EXIT_FAILED, AllowFailuresOption, QuietOption, ReportOption, execute, load_plan_to_run
+from dagflow.cli.common import EXIT_FAILED, FileArgument, SetOption, TextOrJson, load_plan
+from dagflow.cli.run import AllowFailuresOption, QuietOption, ReportOption, execute, load_plan_to_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,14 +43,7 @@ LimitOption = Annotated[
 ]
 
 
-class LetterFormat(StrEnum):
-    """The forms that letters can be printed in."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-FormatOption = Annotated[LetterFormat, typer.Option("--format", "-f", help="How to print them.")]
+FormatOption = Annotated[TextOrJson, typer.Option("--format", "-f", help="How to print them.")]
 
 
 @dlq.command("list")
@@ -65,7 +57,7 @@ def list_letters(
     ids: IdOption = None,
     records: RecordOption = None,
     limit: LimitOption = None,
-    format: FormatOption = LetterFormat.TEXT,
+    format: FormatOption = TextOrJson.TEXT,
 ) -> None:
     """List dead letters, oldest first."""
     from dagflow.cli.letters import print_letters
@@ -74,7 +66,7 @@ def list_letters(
     selection = _selection(node, code, since, before, ids, records, limit)
     plan = _with_letters(load_plan(file, overrides or []))
     with _told():
-        print_letters(find_on(plan.dead_letters.path, selection, payloads=False), as_json=format == LetterFormat.JSON)
+        print_letters(find_on(plan.dead_letters.path, selection, payloads=False), as_json=format == TextOrJson.JSON)
 
 
 @dlq.command("show")
@@ -88,7 +80,7 @@ def show_letters(
     ids: IdOption = None,
     records: RecordOption = None,
     limit: LimitOption = None,
-    format: FormatOption = LetterFormat.TEXT,
+    format: FormatOption = TextOrJson.TEXT,
 ) -> None:
     """Show dead letters with their errors and fields."""
     from dagflow.cli.letters import print_whole_letters
@@ -98,7 +90,7 @@ def show_letters(
     plan = _with_letters(load_plan(file, overrides or []))
     with _told():
         print_whole_letters(
-            find_on(plan.dead_letters.path, selection, payloads=True), as_json=format == LetterFormat.JSON
+            find_on(plan.dead_letters.path, selection, payloads=True), as_json=format == TextOrJson.JSON
         )
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dagflow.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from dagflow.admin.beacon import Beacon
 
-EXIT_FAILED: Final = 1
-EXIT_INVALID: Final = 78
-EXIT_INTERRUPTED: Final = 130
 
 RunningFile = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The pipeline file that runs.", show_default=False)

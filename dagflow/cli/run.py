@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dagflow.cli.common import EXIT_INVALID, FileArgument, SetOption, load_plan
+from dagflow.cli.common import (
+    EXIT_FAILED,
+    EXIT_INVALID,
+    EXIT_RECORDS_FAILED,
+    EXIT_UNFINISHED,
+    FileArgument,
+    SetOption,
+    load_plan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +29,6 @@ if TYPE_CHECKING:
     from dagflow.engine.supervise import Company
     from dagflow.graph.plan import Plan
 
-EXIT_FAILED = 1
-EXIT_RECORDS_FAILED = 65
-EXIT_UNFINISHED = 75
 _COLLECT_AFTER = (10_000, 20, 20)  # objects: what a record leaves dies with it, so that there is little to collect
 
 ReportOption = Annotated[

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dagflow.cli.common import FileArgument, SetOption, load_plan
+from dagflow.cli.common import EXIT_FAILED, FileArgument, SetOption, TextOrJson, load_plan
 
 if TYPE_CHECKING:
     from dagflow.store.segments import Inspection
 
-EXIT_DAMAGED = 1
-
 spill = typer.Typer(help="Look at what edges have put on disk.", no_args_is_help=True, rich_markup_mode=None)
-
-
-class SpillFormat(StrEnum):
-    """The forms that findings can be printed in."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @spill.callback()
@@ -35,7 +25,7 @@ def _group() -> None:
 def check(
     file: FileArgument,
     overrides: SetOption = None,
-    format: Annotated[SpillFormat, typer.Option("--format", "-f", help="How to print it.")] = SpillFormat.TEXT,
+    format: Annotated[TextOrJson, typer.Option("--format", "-f", help="How to print it.")] = TextOrJson.TEXT,
 ) -> None:
     """Read what edges with `when_full = "spill"` have on disk, and change nothing; exits with 1 if any is damaged."""
     from dagflow.errors import DagflowError, describe
@@ -47,13 +37,13 @@ def check(
         found = {edge.name: inspect(folder_of(edge)) for edge in spilling}
     except (DagflowError, OSError) as error:
         print(f"error: {describe(error)}", file=sys.stderr)
-        raise typer.Exit(EXIT_DAMAGED) from None
-    if format == SpillFormat.JSON:
+        raise typer.Exit(EXIT_FAILED) from None
+    if format == TextOrJson.JSON:
         print(json.dumps({edge: _as_dict(inspection) for edge, inspection in found.items()}))
     else:
         _print(found)
     if any(inspection.damages for inspection in found.values()):
-        raise typer.Exit(EXIT_DAMAGED)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _as_dict(inspection: Inspection) -> dict[str, Any]:

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dagflow.cli.common import load_plan, print_diagnostics
+from dagflow.cli.common import EXIT_FAILED, EXIT_INVALID, EXIT_UNFINISHED, load_plan, print_diagnostics
 
 if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
     from dagflow.remote.server import Security
 
-EXIT_FAILED: Final = 1
-EXIT_INVALID: Final = 78
-EXIT_UNFINISHED: Final = 75
 TOKEN_VARIABLE: Final = "DAGFLOW_WORKER_TOKEN"
 
 # A worker without a file still is one of a pipeline: so its options are checked as anywhere.

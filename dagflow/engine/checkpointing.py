@@ -16,13 +16,17 @@ from collections import Counter, defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from dagflow.channel.inlet import Inlet
 from dagflow.claims import claim
+from dagflow.engine.mark import Mark
 from dagflow.errors import CheckpointMismatch, OpenFailed, PluginError, StoreError, describe
 from dagflow.store.checkpoint import (
     CHECKPOINT,
     Step,
     add_step,
     land,
+    may_mean,
+    mean,
     read_meaning,
     read_positions,
     read_settled,
@@ -40,49 +44,13 @@ if TYPE_CHECKING:
     from dagflow.engine.wiring import Wiring
     from dagflow.graph.plan import CheckpointPlan
     from dagflow.record import Record
-    from dagflow.store.checkpoint import Written
+
+    Call = Callable[[Record], Awaitable[Any]]
 
 EVERY_S: Final = 0.05
 """The pause between two commits, in seconds; a commit takes some time of its own."""
 
 _NAME: Final = "checkpoint"
-
-
-class Mark:
-    """What a checkpoint knows of one record that is in flight.
-
-    Attributes:
-        source, key: which record it is, over runs.
-        written: the sinks that have taken it in this run, and under which ids.
-        had: those that had taken it when this run began, and have not been asked yet; they do not take it again.
-        earlier: all that had taken it when this run began.
-    """
-
-    __slots__ = ("earlier", "had", "key", "source", "written")
-
-    def __init__(self, source: str, key: bytes, had: Counter[tuple[str, str]] | None) -> None:
-        self.source = source
-        self.key = key
-        self.written: list[tuple[str, str]] = []
-        self.had = had
-        self.earlier = [] if had is None else list(had.elements())
-
-    def take_written(self, sink: str, id: str) -> bool:
-        """Say whether an earlier run has written it, once for each time."""
-        if self.had is None or not self.had[sink, id]:
-            return False
-        self.had[sink, id] -= 1
-        return True
-
-    @property
-    def all_written(self) -> list[tuple[str, str]]:
-        """The sinks that have taken it in any run, and under which ids."""
-        return self.earlier + self.written
-
-    @property
-    def taken(self) -> list[Written]:
-        """What sinks have taken of it in this run."""
-        return [(self.source, self.key, sink, id) for sink, id in self.written]
 
 
 class Checkpointing:
@@ -108,8 +76,10 @@ class Checkpointing:
         self._taken_over: set[tuple[str, bytes]] = set()
         self._next = Step()
         self._sinks: list[NodeRunner] = []
+        self._noted: dict[str, Any] = {}
         self._claim: int | None = None
         self._begins = False
+        self._forget = partial(mean, meaning=meaning)
         self.done_before = 0
 
     @property
@@ -139,11 +109,13 @@ class Checkpointing:
             raise OpenFailed(_NAME, StoreError(self._plan.path, str(error))) from error
         except (OSError, PluginError, StoreError) as error:
             raise OpenFailed(_NAME, error) from error
+        except ValueError as error:
+            raise OpenFailed(_NAME, StoreError(self._plan.path, f"it is damaged: {error}")) from error
 
     def follow(self, wiring: Wiring) -> None:
         """Tell the sinks where to go on, and take those whose positions are kept."""
         for _, context in wiring.plugins:
-            context.resumes = context.resumes or self.resumes
+            context.resumes = context.resumes or self.resumes or bool(self.positions)
             context.position = self.positions.get(context.name)
         self._sinks = [node for node in wiring.nodes.values() if node.plan.kind == "sink"]
 
@@ -152,13 +124,14 @@ class Checkpointing:
         key = self._ledgers[source].admit(record.key)
         if key is None or (source, key) in self._taken_over:
             return None
-        return Mark(source, key, self._had.pop((source, key), None))
+        return Mark(source, key, record.id, self._had.pop((source, key), None))
 
-    def take_over(self, source: str, key: bytes, written: Iterable[Iterable[str]]) -> Mark | None:
+    def take_over(self, source: str, key: bytes, id: str, written: Iterable[Iterable[str]]) -> Mark | None:
         """Mark a record that an edge has kept, so that its source does not hand it in once more.
 
         Args:
-            written: the sinks that had it by then, and under which ids.
+            id: the one it had when it was accepted.
+            written: the edges by which sinks had got it by then, and under which ids.
 
         Returns:
             None if it is done, or if a sink has been cut back to where it has it no more.
@@ -168,15 +141,17 @@ class Checkpointing:
             self._begins
             or ledger is None
             or ledger.has_settled(key)
+            or (source, key) in self._taken_over
             or Counter(map(tuple, written)) != (had or Counter())
         ):
             return None
         self._taken_over.add((source, key))
-        return Mark(source, key, self._had.pop((source, key), None))
+        return Mark(source, key, id, self._had.pop((source, key), None))
 
     def note_settled(self, mark: Mark, is_done: bool) -> None:
         """Take note that a record has ended, and whether anything of it is left to do."""
         self._flying.pop(mark, None)
+        mark.ended, mark.is_done = True, is_done
         if is_done:
             self._next.settled[mark.source] += mark.key
             if mark.had is not None:
@@ -184,21 +159,43 @@ class Checkpointing:
         else:
             self._next.landed += mark.taken
 
-    def once(self, node: NodeRunner, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
-        """Wrap how a sink is called, so that it does not take again what an earlier run has given it."""
-        name = node.plan.name
+    def once(self, node: NodeRunner, inlet: Any, call: Call) -> Call:
+        """Wrap how a sink is called from an inlet, so that it does not take again what an earlier run has given it.
+
+        Two branches of one record may lead to it, so what it has is known by its edge.
+        """
+        edges = [channel.edge.name for channel in node.channels]
 
         async def once(record: Record) -> Any:
+            edge = edges[inlet.last if isinstance(inlet, Inlet) else 0]  # that of this record, as long as nothing waits
             mark: Mark | None = record.ticket.mark
             if mark is None:
                 return await call(record)
-            if not mark.take_written(name, record.id):
+            if not mark.take_written(edge, record):
                 await call(record)
-                mark.written.append((name, record.id))
-                self._flying[mark] = None
+                mark.note_written(edge, record)
+                if not mark.ended:
+                    self._flying[mark] = None
+                elif not mark.is_done:
+                    self._next.landed.append(mark.taken[-1])
             return None
 
         return once
+
+    async def begin(self) -> None:
+        """Commit where the sinks begin, before the first record: a kill at any time later finds what to cut off.
+
+        What is forgotten is so only now, since a run that does not start changes nothing.
+
+        Raises:
+            OpenFailed: that could not be kept.
+        """
+        try:
+            if self._begins:
+                await self._writer.ask(self._forget)
+            await self._keep(Step(positions=positions_of(self._sinks)))
+        except Exception as error:
+            raise OpenFailed(_NAME, StoreError(self._plan.path, describe(error))) from error
 
     async def run(self) -> None:
         """Commit now and then, until cancelled."""
@@ -208,18 +205,14 @@ class Checkpointing:
 
     async def commit(self) -> None:
         """Commit how things stand; what goes wrong is told, and nothing of it is lost for the next time."""
-        if self._next.is_empty and not self._flying:
-            return
         step, self._next = self._next, Step()
-        positions = {node.plan.name: node.plugin.position() for node in self._sinks}
-        step.positions = {sink: position for sink, position in positions.items() if position is not None}
-        step.flying = [written for mark in self._flying for written in mark.taken]
         committed = False
         try:
-            for node in self._sinks:
-                if node.plan.name in step.positions:
-                    await node.plugin.flush()
-            await self._writer.ask(partial(add_step, step=step))
+            step.positions = positions_of(self._sinks)
+            step.flying = [written for mark in self._flying for written in mark.taken]
+            # Not all that sinks write is of a record that is known here.
+            if not step.is_empty or step.flying or step.positions != self._noted:
+                await self._keep(step)
             committed = True
         except Exception as error:
             self.on_trouble(f"checkpoint: {StoreError(self._plan.path, describe(error))}")
@@ -241,21 +234,34 @@ class Checkpointing:
         skipped = {name: ledger.skipped for name, ledger in self._ledgers.items()}
         return {"path": str(self._plan.path), "resumed": self.resumes, "skipped": sum(skipped.values())}
 
+    async def _keep(self, step: Step) -> None:
+        for node in self._sinks:
+            if node.plan.name in step.positions:
+                await node.plugin.flush()
+        await self._writer.ask(partial(add_step, step=step))
+        self._noted = step.positions
+
     def _read(self, connection: sqlite3.Connection) -> None:
         """Read what an earlier run has done; called in the thread of the store."""
         meaning = read_meaning(connection)
+        self._begins = meaning != self._meaning or self._fresh
         if meaning is None or self._fresh:
-            start_over(connection, self._meaning)
-            self._begins = True
+            self._forget = partial(start_over, meaning=self._meaning)
             return
-        if meaning != self._meaning:
+        if meaning != self._meaning and not may_mean(connection, meaning, self._meaning):
             raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
         self.positions = read_positions(connection)
-        for source, key, sink, id in land(connection):
-            self._had[source, key][sink, id] += 1
+        for source, key, edge, id in land(connection):
+            self._had[source, key][edge, id] += 1
         self.done_before = sum(
             ledger.fill(read_settled(connection, source)) for source, ledger in self._ledgers.items()
         )
+
+
+def positions_of(sinks: Iterable[NodeRunner]) -> dict[str, Any]:
+    """Give how far those sinks have come that know it."""
+    positions = {node.plan.name: node.plugin.position() for node in sinks}
+    return {sink: position for sink, position in positions.items() if position is not None}
 
 
 def differences(before: Any, now: Any, place: str = "") -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from dagflow.engine.adding import Adding
 from dagflow.engine.checkpointing import Checkpointing
 from dagflow.engine.letters import Letters
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plugins, flush_sinks, open_plugins
@@ -89,9 +90,10 @@ class Engine:
             self._checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
             self._checkpoint.on_trouble = self._on_checkpoint_trouble
         given = (substitutes, letters, resumes, self._checkpoint)
+        adding = plan.checkpoint if substitutes else None
         with self._redactor.scrubbing():
             self._wiring = Wirer(plan, clock, self._log, self._redactor, *given).wire()
-        self._stores = Stores(self._wiring, self._checkpoint, self._log)
+        self._stores = Stores(self._wiring, self._checkpoint, Adding.to(adding, self._on_checkpoint_trouble), self._log)
         self._wiring.faults.on_final = self._give_up
         self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
         serves = any(runner.plugin.serves for runner in self._wiring.sources.values())
@@ -126,6 +128,7 @@ class Engine:
                     await self._stores.open()
                     with self._redactor.scrubbing():
                         await open_plugins(self._wiring)
+                    await self._stores.begin()
                     self.started.set()
             if self.started.is_set():
                 async with anyio.create_task_group() as beside:
@@ -137,8 +140,7 @@ class Engine:
                     beside.cancel_scope.cancel()
                 with anyio.CancelScope() as self._finishing:
                     self._failures += await flush_sinks(self._wiring, self._flush_timeout_s)
-                    if self._checkpoint is not None:
-                        await self._checkpoint.commit()
+                    await self._stores.commit()
                     for exporter in self._wiring.exporters.values():
                         await exporter.send(self.families())
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagflow.engine.postbox import Accepted
+from dagflow.engine.postbox import accepted_from
 from dagflow.live_values import abandon_live
 from dagflow.record import Outcome, Record, Ticket, TicketOwner
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagflow.engine.book import Book
-    from dagflow.engine.checkpointing import Checkpointing, Mark
+    from dagflow.engine.checkpointing import Checkpointing
+    from dagflow.engine.mark import Mark
     from dagflow.graph.plan import NodePlan
 
 
@@ -20,9 +21,16 @@ class Heir(TicketOwner):
     """Stands in for a source that has never seen these records, and so is not told of them either."""
 
     def __init__(
-        self, plan: NodePlan, book: Book, checkpoint: Checkpointing | None, on_cancel: Callable[[Ticket], None]
+        self,
+        plan: NodePlan,
+        book: Book,
+        checkpoint: Checkpointing | None,
+        on_cancel: Callable[[Ticket], None],
+        keeps: bool,
     ) -> None:
+        """Take the source, and what a run has; `keeps` is whether letters are kept."""
         self.plan = plan
+        self._keeps = keeps
         self._book = book
         self._checkpoint = checkpoint
         self._cancel = on_cancel
@@ -31,8 +39,8 @@ class Heir(TicketOwner):
         """Make a ticket of a record."""
         ticket = record.ticket = Ticket(record, self)
         ticket.mark = mark
-        ticket.accepted = Accepted(self.plan.name, record.copy())
-        ticket.accepted.record.ticket = None
+        if self._keeps:
+            ticket.accepted = accepted_from(self.plan.name, record)
         self._book.take_over(ticket)
 
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:

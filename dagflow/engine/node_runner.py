@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dagflow.record import Record
 
     Call = Callable[[Record], Awaitable[Any]]
-    Once = Callable[["NodeRunner", Call], Call]
+    Once = Callable[["NodeRunner", Any, Call], Call]
 
 
 class NodeRunner:

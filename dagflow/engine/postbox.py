@@ -110,8 +110,11 @@ class Postbox:
             entered: the record as it entered the node, where that has changed it since.
         """
         accepted = record.ticket.accepted
-        if self._letters is None or accepted is None or (reason == UNFINISHED and self._is_left_open(record.ticket)):
+        left_open = accepted is not None and reason == UNFINISHED and self._is_left_open(record.ticket)
+        if self._letters is None or accepted is None or left_open:
             self.not_kept += self._letters is None and outcome is Outcome.FAILED
+            if left_open and record.ticket.mark is not None:
+                record.ticket.kept = False
             self._place.end(record, outcome, error)
             return
         node, kept = self._node, record if entered is None else entered

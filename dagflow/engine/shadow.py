@@ -28,8 +28,9 @@ class ShadowBook:
         self._on_cancel = on_cancel
 
     def open_ticket(self, record: Record) -> Ticket:
-        """Make the ticket of one branch."""
+        """Make the ticket of one branch; a sink that takes it has something of its record, too."""
         ticket = Ticket(record, self)
+        ticket.mark = record.ticket.mark
         self.live.add(ticket)
         return ticket
 

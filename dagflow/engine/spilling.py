@@ -76,7 +76,11 @@ class Spilling:
     async def close(self) -> None:
         """Let go of the spools; twice is fine."""
         for channel in self._channels:
-            await to_thread.run_sync(channel.overflow.spool.close)
+            spool = channel.overflow.spool
+            try:
+                await to_thread.run_sync(spool.close)
+            except OSError as error:
+                self._tell(f"`{spool.folder}` cannot be used: {error.strerror}")
 
     def _take_over(self, channel: SpillChannel) -> None:
         spool, taken, left = channel.overflow.spool, 0, 0
@@ -102,14 +106,16 @@ class Spilling:
         if known["key"] is not None:
             if self._checkpoint is None or not known["alone"]:
                 return False
-            mark = self._checkpoint.take_over(source.plan.name, bytes.fromhex(known["key"]), known["written"])
+            key, id, written = bytes.fromhex(known["key"]), known["id"], known["written"]
+            mark = self._checkpoint.take_over(source.plan.name, key, id, written)
             if mark is None:
                 return False
         elif source.plugin.finite or source.plugin.serves or source.plugin.gives_back:
             return False
         record = husk_of(entry, self._clock)
         record.update(fields_of(entry))
-        Heir(source.plan, self._wiring.book, self._checkpoint, self._cancel).take_over(record, mark)
+        keeps = self._wiring.letters is not None
+        Heir(source.plan, self._wiring.book, self._checkpoint, self._cancel, keeps).take_over(record, mark)
         record.clear()
         channel.restore(record, location)
         return True
@@ -135,6 +141,13 @@ def know(record: Record) -> dict[str, Any]:
     return {
         "source": ticket.owner.plan.name,
         "key": None if mark is None else mark.key.hex(),
-        "alone": ticket.branches == 1 and ticket.outcome in _HARMLESS,
+        "id": None if mark is None else mark.id,
+        "alone": is_alone(ticket),
         "written": [] if mark is None else mark.all_written,
     }
+
+
+def is_alone(ticket: Ticket) -> bool:
+    """Whether one branch is all that there is of a record: others have left nothing, at a join on its way neither."""
+    joins = (ticket.gatherings or {}).values()
+    return ticket.branches == 1 and ticket.outcome in _HARMLESS and all(gathering.done for gathering in joins)

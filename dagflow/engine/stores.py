@@ -9,6 +9,7 @@ from anyio import move_on_after
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from dagflow.engine.adding import Adding
     from dagflow.engine.checkpointing import Checkpointing
     from dagflow.engine.wiring import Wiring
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 class Stores:
     """The stores of one run, those that it has."""
 
-    def __init__(self, wiring: Wiring, checkpoint: Checkpointing | None, log: Any) -> None:
-        """Take what is wired, and the checkpoint if there is one."""
+    def __init__(self, wiring: Wiring, checkpoint: Checkpointing | None, adding: Adding | None, log: Any) -> None:
+        """Take what is wired, and the checkpoint if there is one: that of the run, or one that it adds to."""
         self._wiring = wiring
         self._checkpoint = checkpoint
+        self._adding = adding
         self._log = log
 
     async def open(self) -> None:
@@ -33,11 +35,27 @@ class Stores:
             await self._wiring.letters.open()
         if self._checkpoint is not None:
             await self._open_checkpoint(self._checkpoint)
+        if self._adding is not None:
+            await self._adding.open(self._wiring)
         await self._wiring.spilling.open()
+
+    async def begin(self) -> None:
+        """Note where the sinks begin, which are open by now.
+
+        Raises:
+            OpenFailed: that could not be kept.
+        """
+        for store in filter(None, (self._checkpoint, self._adding)):
+            await store.begin()
+
+    async def commit(self) -> None:
+        """Commit how things stand at the end."""
+        for store in filter(None, (self._checkpoint, self._adding)):
+            await store.commit()
 
     async def close(self) -> None:
         """Close them, whatever any of them does; twice is fine."""
-        for store in filter(None, (self._wiring.letters, self._checkpoint, self._wiring.spilling)):
+        for store in filter(None, (self._wiring.letters, self._checkpoint, self._adding, self._wiring.spilling)):
             with move_on_after(CLOSE_TIMEOUT_S, shield=True):
                 await store.close()
 

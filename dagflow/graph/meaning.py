@@ -29,6 +29,11 @@ def meaning_of(plan: Plan) -> dict[str, Any]:
 
 def _options_of(plan: NodePlan | WorkerPlan, folder: Path) -> dict[str, Any]:
     options = plan.options.model_dump(mode="json", by_alias=True, exclude=set(plan.cls.incidental))
-    # The folder that all stands in may have moved.
-    paths = {name: os.path.relpath(value, folder) for name, value in plan.options if isinstance(value, Path)}
-    return {"type": plan.type, **options, **{name: path for name, path in paths.items() if name in options}}
+    for name, value in plan.options:
+        if name not in options:
+            continue
+        if isinstance(value, Path):  # the folder that all stands in may have moved
+            options[name] = os.path.relpath(value, folder)
+        elif isinstance(value, set | frozenset):  # the order in which a set is written differs from run to run
+            options[name] = sorted(options[name], key=repr)
+    return {"type": plan.type, **options}

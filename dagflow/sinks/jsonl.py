@@ -84,12 +84,16 @@ def _open(path: Path, append: bool) -> int:
 
 
 def _checked(fd: int, path: Path, position: dict[str, int]) -> int:
-    """Give the offset of a position, if the file still reaches there; else let go of it."""
+    """Give the offset of a position, if the file still reaches there, and a line ends there; else let go of it."""
     offset, size = position["offset"], os.fstat(fd).st_size
     if size < offset:
-        os.close(fd)
-        raise PluginError(f"`{path}` has {size} bytes, but {offset} were written; start over with `--fresh`")
-    return offset
+        reason = f"has {size} bytes, but {offset} were written"
+    elif offset and os.pread(fd, 1, offset - 1) != b"\n":
+        reason = f"is not what was written: no line ends at its first {offset} bytes"
+    else:
+        return offset
+    os.close(fd)
+    raise PluginError(f"`{path}` {reason}; start over with `--fresh`")
 
 
 def _cut_off(fd: int, offset: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,15 @@ def find_files(path: Path) -> list[Path]:
     for file in found:
         _check_readable(file)
     return found
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is known to be a pipe or a terminal, which can be read once."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever opens it tells what is wrong
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
 def _check_readable(file: Path) -> None:

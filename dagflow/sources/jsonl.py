@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from dagflow.claims import claim_standard_input
 from dagflow.options import FieldName, FilePath, Options, Size
 from dagflow.plugin import Source
-from dagflow.sources.files import find_files, name_files, total_size
+from dagflow.sources.files import find_files, is_pipe, name_files, total_size
 from dagflow.sources.formats import BATCH_FIELDS
 from dagflow.sources.line_reader import LineReader
 from dagflow.sources.lines import read_lines
@@ -62,7 +62,7 @@ class Jsonl(Source):
 
     @property
     def resumable(self) -> bool:  # type: ignore[override]
-        return str(self.options.path) != "-"
+        return str(self.options.path) != "-" and not is_pipe(self.options.path)
 
     def writes(self) -> set[str]:
         return set(BATCH_FIELDS if self.options.format == "openai-batch" else self.options.fields)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 CHECKPOINT: Final = Kind(
     application_id=0x64666370,
-    version=1,
+    version=2,
     schema="""
         CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE settled (id INTEGER PRIMARY KEY, source TEXT NOT NULL, keys BLOB NOT NULL);
         CREATE TABLE positions (sink TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
-        CREATE TABLE flying (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL);
-        CREATE TABLE landed (source TEXT NOT NULL, key BLOB NOT NULL, sink TEXT NOT NULL, record TEXT NOT NULL);
+        CREATE TABLE flying (source TEXT NOT NULL, key BLOB NOT NULL, edge TEXT NOT NULL, record TEXT NOT NULL);
+        CREATE TABLE landed (source TEXT NOT NULL, key BLOB NOT NULL, edge TEXT NOT NULL, record TEXT NOT NULL);
         CREATE INDEX landed_key ON landed (key)
     """,
 )
@@ -37,7 +37,7 @@ KEY_BYTES: Final = 20
 _MEANING: Final = "meaning"
 
 Written = tuple[str, bytes, str, str]
-"""What a sink has of a record that is not done: the source, its key, the sink, the id that the sink saw."""
+"""What a sink has of a record that is not done: its source, its key, by which edge, what follows its id there."""
 
 
 @dataclass(slots=True)
@@ -74,19 +74,37 @@ class Step:
 def add_step(connection: Connection, step: Step) -> None:
     """Take a step."""
     connection.executemany("INSERT INTO settled (source, keys) VALUES (?, ?)", step.settled.items())
-    positions = [(sink, json.dumps(position)) for sink, position in step.positions.items()]
-    connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions)
+    add_positions(connection, step.positions)
     connection.execute("DELETE FROM flying")
     connection.executemany("INSERT INTO flying VALUES (?, ?, ?, ?)", step.flying)
     connection.executemany("INSERT INTO landed VALUES (?, ?, ?, ?)", step.landed)
     connection.executemany("DELETE FROM landed WHERE source = ? AND key = ?", step.done)
 
 
+def add_positions(connection: Connection, positions: Mapping[str, Any]) -> None:
+    """Take the position of each of some sinks; None says that it is not known."""
+    rows = [(sink, json.dumps(position)) for sink, position in positions.items()]
+    connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", rows)
+
+
 def start_over(connection: Connection, meaning: Mapping[str, Any]) -> None:
     """Forget everything, and begin with what a file means."""
     for table in ("about", "settled", "positions", "flying", "landed"):
         connection.execute(f"DELETE FROM {table}")
-    connection.execute("INSERT INTO about VALUES (?, ?)", (_MEANING, json.dumps(meaning, sort_keys=True)))
+    mean(connection, meaning)
+
+
+def may_mean(connection: Connection, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a file that meant one thing may mean another: nothing was done, and no other sink would go on."""
+    for table in ("settled", "landed", "flying"):
+        if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():
+            return False
+    return before.get("sinks") == now.get("sinks") or not read_positions(connection)
+
+
+def mean(connection: Connection, meaning: Mapping[str, Any]) -> None:
+    """Note what the file means."""
+    connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_MEANING, json.dumps(meaning, sort_keys=True)))
 
 
 def read_meaning(connection: Connection) -> dict[str, Any] | None:
@@ -111,4 +129,4 @@ def land(connection: Connection) -> Iterable[Written]:
     """Give what sinks have of records that are not done; all that flew in the last run has come down."""
     connection.execute("INSERT INTO landed SELECT * FROM flying")
     connection.execute("DELETE FROM flying")
-    return connection.execute("SELECT source, key, sink, record FROM landed")
+    return connection.execute("SELECT source, key, edge, record FROM landed")

@@ -16,7 +16,7 @@ from dagflow.store.payload import pack, unpack
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-VERSION = 1
+VERSION = 2
 
 
 def freeze(record: Record, clock: Callable[[], float], more: Mapping[str, Any]) -> bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
@@ -17,7 +18,6 @@ from dagflow.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dagflow.graph.plan import EdgePlan
 
@@ -69,9 +69,9 @@ def inspect(folder: Path) -> Inspection:
     Raises:
         OSError: it can't be read.
     """
-    if not (folder / CURSOR).exists():
+    if not folder.exists():
         return Inspection()
-    with (folder / CURSOR).open("rb") as cursor:
+    with (folder / CURSOR if (folder / CURSOR).exists() else Path(os.devnull)).open("rb") as cursor:
         segments = {number: folder / segment_name(number) for number in sorted(find_segments(folder))}
         try:
             check_unclaimed(cursor.fileno(), folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from dagflow.claims import claim
-from dagflow.errors import StoreError
+from dagflow.errors import PluginError, StoreError
 from dagflow.store.segments import (
     CURSOR,
     HEAD,
@@ -66,12 +66,15 @@ class Spool:
             OSError, PluginError: the folder can't be made, read or written, or another run has it.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cursor = os.open(self.folder / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        claim(self._cursor, self.folder)
-        found = sorted(find_segments(self.folder))
-        self._sizes = {number: self._path(number).stat().st_size for number in found}
-        self.size = sum(self._sizes.values())
-        return [damage for number in found for damage in [self._damage(number)] if damage is not None]
+        cursor = os.open(self.folder / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            claim(cursor, self.folder)
+            damages = self._look(cursor)
+        except (OSError, PluginError):
+            os.close(cursor)
+            raise
+        self._cursor = cursor
+        return damages
 
     def entries(self) -> Iterator[tuple[Location, bytes]]:
         """Iterate over what has not been taken out, the oldest first."""
@@ -97,7 +100,7 @@ class Spool:
         number = self._newest
         offset = self._sizes[number]
         data = HEAD.pack(len(entry), crc32(entry)) + entry
-        self._write(data, offset)
+        _write(self._writing, data, offset)
         self._grow(number, len(data))
         return Location(number, offset, len(data))
 
@@ -126,8 +129,10 @@ class Spool:
     def clear(self) -> None:
         """Let go of all entries."""
         self._stop_reading()
-        for number in list(self._sizes)[:-1]:
+        for number in list(self._sizes)[: -1 if self._writing >= 0 else None]:
             self._delete(number)
+        if not self._sizes:
+            os.pwrite(self._cursor, position_of(0, 0), 0)
         for number in self._sizes:
             os.truncate(self._path(number), len(MAGIC))  # before the cursor goes back, so that nothing is read twice
             self.size += len(MAGIC) - self._sizes[number]
@@ -149,6 +154,14 @@ class Spool:
             os.close(fd)
         self._cursor = self._writing = -1
 
+    def _look(self, cursor: int) -> list[Damage]:
+        found = sorted(find_segments(self.folder))
+        if not found:  # it may be of segments that are gone; and what it needs on the disk it has from now on
+            os.pwrite(cursor, position_of(0, 0), 0)
+        self._sizes = {number: self._path(number).stat().st_size for number in found}
+        self.size = sum(self._sizes.values())
+        return [damage for number in found for damage in [self._damage(number)] if damage is not None]
+
     @property
     def _newest(self) -> int:
         return next(reversed(self._sizes), 0)
@@ -160,21 +173,17 @@ class Spool:
         number = self._newest + 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(self._path(number), flags, 0o600)
+        try:
+            _write(fd, MAGIC, 0)
+        except OSError:
+            os.close(fd)
+            self._path(number).unlink()
+            raise
         if self._writing >= 0:
             os.close(self._writing)
         self._writing = fd
         self._sizes[number] = 0
-        self._write(MAGIC, 0)
         self._grow(number, len(MAGIC))
-
-    def _write(self, data: bytes, offset: int) -> None:
-        written = 0
-        try:
-            while written < len(data):
-                written += os.pwrite(self._writing, data[written:], offset + written)
-        except OSError:
-            os.ftruncate(self._writing, offset)
-            raise
 
     def _grow(self, number: int, size: int) -> None:
         self._sizes[number] += size
@@ -197,3 +206,13 @@ class Spool:
             if entry is None:
                 return Damage(path, offset, self._sizes[number] - offset)
         return None
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    written = 0
+    try:
+        while written < len(data):
+            written += os.pwrite(fd, data[written:], offset + written)
+    except OSError:
+        os.ftruncate(fd, offset)
+        raise

@@ -9,7 +9,8 @@ import pytest
 from peers.cut import Cut
 from service import until
 
-pytestmark = pytest.mark.anyio
+# Sockets of connections that were cut are left to the garbage collector.
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 @asynccontextmanager

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from peers.cut import Cut
 from peers.kafka_brokers import MockKafka, Tansu
 
-pytestmark = pytest.mark.anyio
+# Sockets of connections that were cut are left to the garbage collector.
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 PRODUCE = 0
 NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
 
 import nats
@@ -60,7 +59,6 @@ async def test_who_is_let_in(tmp_path, settings, given):
         await (await connect(server.url, **given)).close()
         with pytest.raises(nats.errors.Error, match="Authorization Violation"):
             await connect(server.url)
-        gc.collect()
 
 
 async def test_tls(tmp_path):
@@ -78,7 +76,6 @@ async def test_tls(tmp_path):
         await (await connect(server.url, tls=known)).close()
         with pytest.raises(ssl.SSLCertVerificationError):
             await connect(server.url, tls=unknown)
-        gc.collect()
 
 
 async def test_a_cluster_survives_its_leader(tmp_path):
@@ -87,7 +84,7 @@ async def test_a_cluster_survives_its_leader(tmp_path):
         client = await nats.connect(cluster.urls, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
         stream = client.jetstream()
         await stream.add_stream(name="S", subjects=["s"], num_replicas=3, storage=StorageType.FILE)
-        await stream.publish("s", b"before")
+        await published(stream, b"before")
         led = cluster.leader_of("S")
         cluster.kill_leader_of("S")
         await until(lambda: cluster.leader_of("S") not in (None, led))

@@ -208,3 +208,28 @@ def test_a_folder_of_its_owner_only(rig):
     assert folder.name == "a+b"
     assert os.stat(folder).st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_what_has_no_form_on_disk_is_bounded_too(rig):
+    """It stays in memory, which takes one more than its capacity, as nobody knows before; then senders wait."""
+    rig.send(*"abcd", odd={1, 2})
+    with pytest.raises(WouldBlock):
+        rig.send("e", odd={1, 2})
+    assert (rig.overflow.spilled, rig.channel.depth, rig.channel.room) == (0, 4, 0)
+    assert rig.channel.receive_nowait().id == "a"
+    rig.send("e")
+    assert [record.id for record in rig.take()] == list("bcde")
+
+
+def test_a_place_that_cannot_be_noted(rig, monkeypatch):
+    """What was read is given nevertheless, and the trouble is told: it was taken out of a disk that is full."""
+    rig.send(*"abcde")
+
+    def refuse(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rig.overflow.spool, "take_out", refuse)
+    monkeypatch.setattr(rig.overflow.spool, "clear", refuse)
+    assert [record["input"] for record in rig.take()] == [f"text of {id}" for id in "abcde"]
+    assert "No space left" in rig.troubles[0]
+    assert rig.balances

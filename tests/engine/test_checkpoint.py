@@ -9,12 +9,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from peers.processes import wait_until
 
 from dagflow.engine.checkpointing import Checkpointing
 from dagflow.graph.plan import CheckpointPlan
@@ -41,6 +41,14 @@ type = "echo"
 delay = "1ms"
 [checkpoint]
 path = "checkpoint.db"
+"""
+CHECKED = 'to = "out" }, { from = "in", to = "check" }, { from = "check", to = "also" }'
+CHECK = """
+[stages.check]
+type = "set"
+fields = { odd = "1 / (meta.n % 2)" }
+[sinks.also]
+type = "null"
 """
 
 
@@ -76,10 +84,8 @@ class Folder:
     def end_when(self, lines: int, by: int = signal.SIGKILL, name: str = "out.jsonl") -> None:
         """Start a run, and end it when a sink has so many lines."""
         process = self.start()
-        until = time.monotonic() + 50
-        while len(self.ids(name)) < lines and time.monotonic() < until:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.001)
+        wait_until(lambda: len(self.ids(name)) >= lines or process.poll() is not None, within_s=50)
+        assert process.poll() is None, process.stderr.read()
         os.kill(process.pid, by)
         process.communicate(timeout=50)
 
@@ -139,15 +145,7 @@ fields = ["id"]
 
 def test_a_branch_that_failed(folder):
     """The record is tried again; a sink that has it does not take it again, however many runs that takes."""
-    more = """
-[stages.check]
-type = "set"
-fields = { odd = "1 / (meta.n % 2)" }
-[sinks.also]
-type = "null"
-"""
-    edges = 'to = "out" }, { from = "in", to = "check" }, { from = "check", to = "also" }'
-    folder.write(folder.file.read_text().replace('to = "out" }', edges) + more)
+    folder.write(folder.file.read_text().replace('to = "out" }', CHECKED) + CHECK)
     folder.put([{"id": f"r{n}", "prompt": f"Say {n}", "n": n} for n in range(20)])
     for skipped in (0, 10, 10):
         report = folder.run(code=65)
@@ -163,10 +161,11 @@ async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
         """Give which of these records the sink has taken before; they end if they are to."""
         checkpoint, runner, known = (
             Checkpointing(plan, {}, False),
-            SimpleNamespace(plan=SimpleNamespace(name="out")),
+            SimpleNamespace(channels=[SimpleNamespace(edge=SimpleNamespace(name="in -> out"))]),
             [],
         )
         await checkpoint.open(["in"])
+        await checkpoint.begin()
         for key in keys:
             record = Record({}, "id")
             record.key, calls = key, []
@@ -175,7 +174,7 @@ async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
             async def write(record, calls=calls):
                 calls.append(record)
 
-            await checkpoint.once(runner, write)(record)
+            await checkpoint.once(runner, runner.channels[0], write)(record)
             known.append(not calls)
             if ends:
                 checkpoint.note_settled(record.ticket.mark, True)
@@ -219,6 +218,16 @@ def test_finished_and_run_again(folder):
     assert Counter(folder.ids()) == wanted(folder)
 
 
+def test_a_start_that_fails_forgets_nothing(folder):
+    """`--fresh` or not: the next run goes on where the last one stopped."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    folder.run()
+    folder.run("--fresh", "--set", "sources.in.path=nowhere.jsonl", code=1)
+    report = folder.run()
+    assert (report["accepted"], report["checkpoint"]["skipped"]) == (0, 1)
+    assert folder.ids() == ["a"]
+
+
 def test_a_line_is_known_by_what_it_says(folder):
     """Not by its place or its id: lines that are put in between are new, and a changed one is."""
     lines = [{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(10)]
@@ -254,6 +263,23 @@ def test_a_changed_file(folder, before, after, place):
     assert folder.run()["accepted"] == 0
 
 
+def test_a_file_that_was_wrong_at_first(folder):
+    """What has done nothing yet may be changed: a sink that did not open, a worker that answered nothing."""
+    folder.put([{"id": "a", "prompt": "Say a"}])
+    text = folder.file.read_text()
+    failing = text.replace('delay = "1ms"', 'error_rate = 1.0\nerror = "refused"')
+    folder.write(failing.replace("out.jsonl", "nowhere/out.jsonl"))
+    folder.run(code=1)
+    folder.write(failing)
+    folder.run(code=65)
+    folder.write(text.replace('["id", "prompt"]', '["id"]'))
+    folder.run(code=78)
+    assert "`sinks.out.fields`" in folder.errors
+    folder.write(text)
+    assert folder.run()["outcomes"]["delivered"] == 1
+    assert folder.ids() == ["a"]
+
+
 def test_changes_that_change_no_answer(folder):
     """Do no harm: how fast, how often, where the input lies."""
     folder.put([{"id": "a", "prompt": "Say a"}])
@@ -280,13 +306,212 @@ def test_what_counts_as_done(folder):
     assert report["dead_letters"]["in_store"] == 2
 
 
-def test_an_output_that_is_gone(folder):
-    """Is told, with the remedy: it would never be complete."""
+TWO_BRANCHES = """
+[pipeline]
+drain_timeout = "10ms"
+edges = [
+  { from = "in", to = "left" }, { from = "in", to = "right" },
+  { from = "left", to = "first" }, { from = "right", to = "second" },
+  { from = "first", to = "out" }, { from = "second", to = "out" },
+]
+[sources.in]
+type = "jsonl"
+path = "in.jsonl"
+fields = ["prompt"]
+[stages.left]
+type = "set"
+fields = { side = "'left'" }
+[stages.right]
+type = "set"
+fields = { side = "'right'" }
+[stages.first]
+type = "sleep"
+delay = "LEFT"
+[stages.second]
+type = "sleep"
+delay = "RIGHT"
+[sinks.out]
+type = "jsonl"
+path = "out.jsonl"
+template = '{"id": "{{ side }}"}'
+[checkpoint]
+path = "checkpoint.db"
+"""
+
+
+def test_two_branches_that_end_in_one_sink(folder):
+    """Each line is written once, whichever of them came first in the run that was stopped."""
+    folder.put([{"prompt": f"Say {n}"} for n in range(3)])
+    folder.write(TWO_BRANCHES.replace("LEFT", "20s").replace("RIGHT", "1ms"))
+    folder.end_when(3, signal.SIGTERM)
+    folder.write(TWO_BRANCHES.replace("LEFT", "1ms").replace("RIGHT", "20s"))
+    folder.end_when(6, signal.SIGTERM)
+    assert Counter(folder.ids()) == {"left": 3, "right": 3}
+
+
+def test_lines_that_have_no_ids_and_are_moved(folder):
+    """What a sink has of an open record is known, though the record has another id now."""
+    folder.write(
+        folder.file.read_text().replace('to = "out" }', CHECKED).replace('["id", "prompt"]', '["prompt"]') + CHECK
+    )
+    folder.put([{"prompt": f"Say {n}", "n": n} for n in range(20)])
+    folder.run(code=65)
+    folder.put([{"prompt": f"Say {n}", "n": n} for n in range(-1, 20)])
+    assert folder.run(code=65)["checkpoint"]["skipped"] == 10
+    said = [json.loads(line)["prompt"] for line in (folder.path / "out.jsonl").read_text().splitlines()]
+    assert Counter(said) == Counter(f"Say {n}" for n in range(-1, 20))
+
+
+def test_a_best_effort_branch(folder):
+    """Its sink takes nothing again of records that are tried again, whether it came before their end or later."""
+    more = """
+[stages.check]
+type = "set"
+fields = { odd = "1 / (meta.n % 2)" }
+[stages.slow]
+type = "sleep"
+delay = "20ms"
+[sinks.also]
+type = "jsonl"
+path = "also.jsonl"
+fields = ["id"]
+[sinks.later]
+type = "jsonl"
+path = "later.jsonl"
+fields = ["id"]
+"""
+    edges = """from = "in", to = "check" }, { from = "check", to = "ask" },
+      { from = "in", to = "also", best_effort = true },
+      { from = "in", to = "slow", best_effort = true }, { from = "slow", to = "later" }"""
+    folder.write(folder.file.read_text().replace('from = "in", to = "ask" }', edges).replace("10ms", "10s") + more)
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}", "n": n} for n in range(10)])
+    for _ in range(3):
+        assert folder.run(code=65)["outcomes"]["failed"] == 5
+        assert Counter(folder.ids("also.jsonl")) == Counter(folder.ids("later.jsonl")) == wanted(folder)
+
+
+def test_killed_before_anything_was_done(folder):
+    """Where lines are added to a file, those of the killed run are cut off again, and no others."""
+    folder.write(folder.file.read_text().replace('path = "out.jsonl"', 'path = "out.jsonl"\nmode = "append"'))
+    (folder.path / "out.jsonl").write_text('{"id": "before"}\n')
+    folder.end_when(2)
     folder.run()
-    (folder.path / "out.jsonl").write_text("")
+    assert Counter(folder.ids()) == wanted(folder) + Counter(["before"])
+
+
+async def test_what_no_checkpoint_knows_is_not_cut_off(tmp_path):
+    """A sink's position is kept though nothing has settled that could be done again: others bring records, too."""
+
+    class Log:
+        offset = 0
+
+        def position(self):
+            return self.offset
+
+        async def flush(self):
+            pass
+
+    async def a_run():
+        plugin, context = Log(), SimpleNamespace(name="out", resumes=False, position=None)
+        node = SimpleNamespace(plan=SimpleNamespace(kind="sink", name="out"), plugin=plugin)
+        checkpoint = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
+        await checkpoint.open([])
+        checkpoint.follow(SimpleNamespace(plugins=[(plugin, context)], nodes={"out": node}))
+        plugin.offset = context.position or 0
+        await checkpoint.begin()
+        found, plugin.offset = plugin.offset, plugin.offset + 10
+        await checkpoint.commit()
+        await checkpoint.close()
+        return found
+
+    assert [await a_run() for _ in range(3)] == [0, 10, 20]
+
+
+async def test_a_sink_that_does_not_know_its_position(tmp_path):
+    """Is told as trouble of the checkpoint; nothing of what has ended is lost for the next commit."""
+    troubles = []
+    broken = SimpleNamespace(plan=SimpleNamespace(kind="sink", name="out"), plugin=SimpleNamespace())
+    checkpoint = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
+    checkpoint.on_trouble = troubles.append
+    await checkpoint.open(["in"])
+    await checkpoint.begin()
+    checkpoint.follow(SimpleNamespace(plugins=[], nodes={"out": broken}))
+    record = Record({}, "id")
+    record.key = b"k" * 16
+    checkpoint.note_settled(checkpoint.admit("in", record), True)
+    await checkpoint.commit()
+    assert "position" in troubles[0]
+    checkpoint.follow(SimpleNamespace(plugins=[], nodes={}))
+    await checkpoint.commit()
+    await checkpoint.close()
+    again = Checkpointing(CheckpointPlan(tmp_path / "checkpoint.db"), {}, False)
+    await again.open(["in"])
+    await again.close()
+    assert again.done_before == 1
+
+
+def test_a_drain_that_cuts_off_a_branch(folder):
+    """The record stays open, though a dead letter of another branch is kept."""
+    more = """
+[stages.check]
+type = "fail"
+[sinks.also]
+type = "null"
+[dead_letters]
+path = "letters.db"
+"""
+    text = folder.file.read_text().replace('to = "out" }', CHECKED) + more
+    folder.write(text.replace("1ms", "20s"))
+    folder.put([{"id": f"r{n}", "prompt": f"Say {n}"} for n in range(3)])
+    process, letters = folder.start(), folder.path / "letters.db"
+    wait_until(lambda: letters.exists() and _count(letters) == 3, within_s=50)
+    process.terminate()
+    process.communicate(timeout=50)
+    folder.write(text)
+    assert folder.run(code=65)["accepted"] == 3
+    assert Counter(folder.ids()) == wanted(folder)
+
+
+def _count(letters):
+    store = sqlite3.connect(letters)
+    try:
+        return store.execute("SELECT count(*) FROM letters").fetchone()[0]
+    except sqlite3.Error:  # it is being made
+        return 0
+    finally:
+        store.close()
+
+
+def test_a_pipe_that_is_read(folder):
+    """It cannot be read again either, under whatever name."""
+    os.mkfifo(folder.path / "pipe")
+    folder.run("--set", "sources.in.path=pipe", code=78)
+    assert "not-resumable" in folder.errors
+    folder.run("--set", f"sources.in.path={'x' * 5000}", code=1)
+    assert "could not be opened" in folder.errors
+
+
+def test_an_output_that_is_gone(folder):
+    """Is told, with the remedy: it would never be complete; so is one that is another one now."""
+    folder.run()
+    whole = (folder.path / "out.jsonl").read_text()
+    for content in ("", "x" + whole):
+        (folder.path / "out.jsonl").write_text(content)
+        folder.run(code=1)
+        assert "out.jsonl" in folder.errors
+        assert "--fresh" in folder.errors
+        assert (folder.path / "out.jsonl").read_text() == content
+
+
+@pytest.mark.parametrize("damage", ["UPDATE about SET value = '{'", "UPDATE positions SET position = 'x'"])
+def test_a_checkpoint_that_is_damaged(folder, damage):
+    """Is told."""
+    folder.run()
+    store = sqlite3.connect(folder.path / "checkpoint.db", isolation_level=None)
+    store.execute(damage)
+    store.close()
     folder.run(code=1)
-    assert "out.jsonl" in folder.errors
-    assert "--fresh" in folder.errors
+    assert "checkpoint.db` cannot be used: it is damaged" in folder.errors
 
 
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
@@ -301,9 +526,7 @@ def test_a_checkpoint_that_is_none(folder, content):
 def test_a_checkpoint_that_can_no_longer_be_written(folder):
     """The run takes in no more, ends with an error, and what it could not keep is done again."""
     process = folder.start()
-    until = time.monotonic() + 50
-    while len(folder.ids()) < 200 and time.monotonic() < until:
-        time.sleep(0.001)
+    wait_until(lambda: len(folder.ids()) >= 200, within_s=50)
     blocker = sqlite3.connect(folder.path / "checkpoint.db", isolation_level=None)
     blocker.execute("DROP TABLE settled")
     blocker.close()
@@ -316,9 +539,7 @@ def test_two_runs_at_a_time(folder):
     """The second one is refused, wherever it writes to."""
     folder.write(folder.file.read_text().replace("1ms", "20ms"))
     process = folder.start()
-    until = time.monotonic() + 50
-    while not folder.ids() and time.monotonic() < until:
-        time.sleep(0.001)
+    wait_until(folder.ids, within_s=50)
     folder.run("--set", "sinks.out.path=other.jsonl", code=1)
     assert "checkpoint.db" in folder.errors
     process.kill()

@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from peers.processes import wait_until
 from rigs import SILENT
 
 import dagflow
@@ -82,11 +82,8 @@ class Folder:
         """Start a run, and end it when so many records are on disk and some lines in the output."""
         command = self.call("run", "-q", "--report", "report.json", "p.toml")
         process = subprocess.Popen(command, cwd=self.path, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + 50
-        while self.size() < spilled * 300 or not self.lines():
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < until
-            time.sleep(0.001)
+        wait_until(lambda: process.poll() is not None or (self.size() >= spilled * 300 and self.lines()), within_s=50)
+        assert process.poll() is None, process.stderr.read()
         os.kill(process.pid, by)
         process.communicate(timeout=50)
 
@@ -275,7 +272,10 @@ def test_a_live_source(folder):
     async def second():
         run = engine(0)
         task = asyncio.ensure_future(run.run())
-        while not run.started.is_set() or run.report()["in_flight"]:
+        await run.started.wait()
+        taken_over = run.wiring.book.live
+        assert not any(ticket.record or ticket.accepted for ticket in taken_over)  # their fields are on disk
+        while run.report()["in_flight"]:
             await asyncio.sleep(0.001)
         run.stop("test")
         return await task
@@ -290,3 +290,40 @@ def test_a_live_source(folder):
     lines = folder.lines()
     assert len(lines) == report["taken_over"]
     assert lines == sorted(lines, key=lambda line: int(line.split()[1]))
+
+
+def test_a_join_that_knows_more(folder):
+    """A branch on its way to a join is not gone on with alone: the other one failed, and so must the record."""
+    text = """
+[pipeline]
+max_in_flight = 100_000
+drain_timeout = "10ms"
+edges = [
+  { from = "in", to = "check" }, { from = "check", to = "both" },
+  { from = "in", to = "late" },
+  { from = "late", to = "both", capacity = 4, when_full = "spill", spill = { path = "spill" } },
+  { from = "both", to = "out" },
+]
+[sources.in]
+type = "generate"
+count = 600
+[stages.check]
+type = "set"
+fields = { odd = "1 / (n % 2)" }
+[stages.late]
+type = "sleep"
+delay = "20ms"
+concurrency = 100
+[stages.both]
+type = "sleep"
+join = "all"
+delay = "1ms"
+[sinks.out]
+type = "jsonl"
+path = "out.jsonl"
+template = "{{ n }}"
+"""
+    (folder.path / "p.toml").write_text(text + CHECKPOINT)
+    folder.end_when(50, signal.SIGTERM)
+    folder.run("--set", "pipeline.drain_timeout=30s", code=65)
+    assert Counter(folder.lines()) == Counter(str(n) for n in range(600) if n % 2)

@@ -178,7 +178,7 @@ async def test_the_deadline_travels() -> None:
             await worker.infer(Request(prompt="x", deadline=deadline, timeout_s=0.2))
         await soon(held.left)
     assert caught.value.kind == "timeout"
-    assert 0 < held.requests[0].timeout_s <= 0.2
+    assert 0 < held.requests[0].timeout_s < 0.3  # the wire has units to which gRPC rounds up
 
 
 async def test_priority_session_and_names_travel() -> None:

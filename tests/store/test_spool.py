@@ -142,9 +142,11 @@ def test_a_full_disk(tmp_path):
 
 
 def test_one_run_at_a_time(tmp_path):
-    """A second one is refused."""
-    with closing(spool(tmp_path)), pytest.raises(PluginError, match="another run"):
-        spool(tmp_path)
+    """A second one is refused, and takes nothing with it when it goes."""
+    with closing(spool(tmp_path)) as first:
+        with closing(Spool(first.folder, 1 << 20)) as second, pytest.raises(PluginError, match="another run"):
+            second.open()
+        assert inspect(first.folder).in_use
 
 
 def test_inspection(tmp_path):
@@ -162,3 +164,74 @@ def test_inspection(tmp_path):
     found = inspect(made.folder)
     assert (found.records, [damage.offset for damage in found.damages]) == (1, [places[2].offset])
     assert path.stat().st_size == size - 1
+
+
+def test_a_disk_that_is_full_at_the_beginning_of_a_segment(tmp_path):
+    """Nothing is there then, so that what comes later is in a segment as any other."""
+    made = spool(tmp_path)
+    with small_files(len(MAGIC) - 1):
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large"):
+                made.append(b"a")
+        assert list(made.folder.glob("*.segment")) == []
+    made.append(b"b")
+    killed(made)
+    again = spool(tmp_path)
+    assert (left(again), again.damages) == ([b"b"], [])
+    again.close()
+
+
+def test_a_torn_beginning_is_gone_once_it_was_told(tmp_path):
+    """A segment that was torn in its mark is not mended into one that is damaged."""
+    made = spool(tmp_path)
+    made.append(b"a")
+    killed(made)
+    os.truncate(next(made.folder.glob("*.segment")), 5)
+    again = spool(tmp_path)
+    assert len(again.damages) == 1
+    again.clear()
+    again.append(b"b")
+    killed(again)
+    third = spool(tmp_path)
+    assert (left(third), third.damages) == ([b"b"], [])
+    third.close()
+
+
+def test_a_cursor_of_segments_that_are_gone(tmp_path):
+    """It says nothing of those that come later."""
+    made = spool(tmp_path)
+    for place in [made.append(b"entry") for _ in range(9)]:
+        made.take_out(place)
+    killed(made)
+    for path in made.folder.glob("*.segment"):
+        path.unlink()
+    again = spool(tmp_path)
+    again.append(b"new")
+    killed(again)
+    third = spool(tmp_path)
+    assert left(third) == [b"new"]
+    third.close()
+
+
+def test_a_segment_that_cannot_be_read(tmp_path):
+    """The folder is not opened, and let go of as it is."""
+    made = spool(tmp_path)
+    made.append(b"a")
+    killed(made)
+    (made.folder / "00000002.segment").mkdir()
+    with closing(Spool(made.folder, 1 << 20)) as again, pytest.raises(IsADirectoryError):
+        again.open()
+    (made.folder / "00000002.segment").rmdir()
+    assert inspect(made.folder).records == 1
+
+
+def test_inspection_without_a_cursor(tmp_path):
+    """Nothing was taken out then, as a run would see it."""
+    made = spool(tmp_path)
+    made.append(b"a")
+    killed(made)
+    (made.folder / "cursor").unlink()
+    assert inspect(made.folder) == Inspection(1, made.size, 1)
+    again = spool(tmp_path)
+    assert left(again) == [b"a"]
+    again.close()
