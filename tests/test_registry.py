@@ -35,7 +35,7 @@ def test_an_unknown_type_lists_what_there_is() -> None:
     for name in ("lnes", "other:lines"):
         with pytest.raises(UnknownType) as caught:
             Registry(OFFERS).load("source", name)
-        assert caught.value.names == ("lines", "serve", "ticks")
+        assert caught.value.names == ("lines", "log", "serve", "ticks")
 
 
 def test_two_packages_are_ambiguous_until_one_is_named() -> None:
