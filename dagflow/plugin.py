@@ -93,6 +93,7 @@ class Source(Node, ABC):
         serves: whether callers wait for the answers of its records; every way must lead to a sink that gives them.
         gives_back: whether a later run gets what this one cuts off, so that no dead letter is made of it.
         in_order: whether it can't leave a record open while later ones are done; what is lost is kept first.
+        takes_over: whether its records were accepted elsewhere: it is the end of an edge over a broker.
     """
 
     finite: bool = True
@@ -101,6 +102,7 @@ class Source(Node, ABC):
     serves: ClassVar[bool] = False
     gives_back: ClassVar[bool] = False
     in_order: ClassVar[bool] = False
+    takes_over: ClassVar[bool] = False
 
     def exposed_at(self) -> str | None:
         """Give the address at which other machines could use it if there were no `[auth]`; asked before `open`.
@@ -182,12 +184,14 @@ class Sink(Node, ABC):
         forwards_live: whether `write` takes a live completion and forwards its chunks. May be a property.
         resumable: whether what it has taken outlives the program, so that a later run adds to it. May be a property.
         answers: whether it hands records back to who waits for them, with `Ticket.reply`.
+        hands_off: whether what it takes goes on elsewhere: it is the start of an edge over a broker.
     """
 
     default_concurrency: ClassVar[int] = 1
     forwards_live: bool = False
     resumable: bool = False
     answers: ClassVar[bool] = False
+    hands_off: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, record: Record) -> Awaitable[None] | None:

@@ -28,19 +28,25 @@ ALWAYS_READABLE: Final = frozenset({"id", "session", "priority", "deadline", "me
 
 
 class Outcome(StrEnum):
-    """How a record ended. The order is the precedence among the branches of one ticket."""
+    """How a record ended. The order is the precedence among the branches of one ticket.
+
+    `HANDED_OFF` is no end of the record, but of what this program has to do with it: a transport has it, and another
+    program, or this one once more, takes it over and gives it its outcome.
+    """
 
     FAILED = "failed"
     EXPIRED = "expired"
     SHED = "shed"
     CANCELLED = "cancelled"
+    HANDED_OFF = "handed off"
     DELIVERED = "delivered"
     FILTERED = "filtered"
 
 
 _RANK: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 _BY_RANK: Final = tuple(Outcome)
-_DONE: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED})
+GOOD: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED, Outcome.HANDED_OFF})
+"""Those of records that came through."""
 _NOTHING: Final = len(_BY_RANK)  # the rank of a ticket to which no branch has contributed yet
 
 
@@ -155,6 +161,8 @@ class Ticket:
         answer: what a `reply` sink handed back; see `reply`.
         delivered: the record as the first sink took it; noted only if the source can cancel.
         gatherings: what each join has of it; None until a join has to know of it.
+        handed_off: how many branches a transport took.
+        repeats: whether its source may hand it in once more, with the same key, after a crash.
         accepted: what dead letters say of its acceptance; None where none is kept of it.
         trail: what happened to it on its way; None where nobody wants to know.
         mark: what the checkpoint knows of it; None where there is none.
@@ -172,10 +180,12 @@ class Ticket:
         "error",
         "extra",
         "gatherings",
+        "handed_off",
         "kept",
         "mark",
         "owner",
         "record",
+        "repeats",
         "running",
         "trail",
     )
@@ -184,7 +194,8 @@ class Ticket:
         self.record = record
         self.owner = owner
         self.branches = 1
-        self.extra = 0
+        self.extra = self.handed_off = 0
+        self.repeats = False
         self.error: RecordError | None = None
         self.cancelled = False
         self.running: set[Callable[[], object]] | None = None
@@ -204,7 +215,11 @@ class Ticket:
 
     def is_done(self, outcome: Outcome) -> bool:
         """Whether nothing of it is left to do: it came through, or what became of it is kept."""
-        return outcome in _DONE or (outcome is not Outcome.CANCELLED and self.kept is True)
+        return outcome in GOOD or (outcome is not Outcome.CANCELLED and self.kept is True)
+
+    def is_cut_off(self, outcome: Outcome) -> bool:
+        """Whether its work was cut short here though nobody wanted it cancelled, so that it may go on elsewhere."""
+        return self.kept is False or (outcome is Outcome.CANCELLED and not self.cancelled)
 
     def fork(self, count: int) -> None:
         """Add `count` branches to those that are live: the record goes several ways."""
@@ -231,6 +246,8 @@ class Ticket:
         rank = _RANK[outcome]
         if rank < self._rank:
             self._rank = rank
+        if outcome is Outcome.HANDED_OFF:
+            self.handed_off += 1
         if error is not None and self.error is None:
             self.error = error
         self.branches -= 1
@@ -242,6 +259,7 @@ class Ticket:
     def contribute(self, outcome: Outcome, error: RecordError | None = None) -> None:
         """Let an outcome count for the ticket, as that of a branch that has been or will be released."""
         self._rank = min(self._rank, _RANK[outcome])
+        self.handed_off += outcome is Outcome.HANDED_OFF
         if self.error is None:
             self.error = error
 

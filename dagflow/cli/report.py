@@ -141,11 +141,13 @@ def _headline(report: Report) -> str:
 def _balance(report: Report) -> str:
     """One line that can be checked by adding up."""
     terms = dict(report["outcomes"])
+    terms |= {key.replace("_", " "): report[key] for key in ("handed_off", "given_back") if report.get(key)}
     if report["in_flight"]:
         terms["in flight"] = report["in_flight"]
     rate = show_rate(report["accepted"] / report["duration_s"]) if report["duration_s"] else "-"
     total = " + ".join(f"{show_count(number)} {name}" for name, number in terms.items())
-    before = f" + {show_count(report['taken_over'])} taken over" if report["taken_over"] else ""
+    gained = {"taken over": report["taken_over"], "forked": report.get("forked", 0)}
+    before = "".join(f" + {show_count(number)} {name}" for name, number in gained.items() if number)
     return f"{show_count(report['accepted'])} accepted ({rate}){before} = {total}"
 
 

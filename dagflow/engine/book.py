@@ -1,11 +1,15 @@
 """Book: every accepted ticket and how it ended, and the gate at which sources wait.
 
-At every moment: accepted + taken over == settled, by outcome, + in flight.
+At every moment: accepted + taken over + forked == settled, by outcome, + handed off + given back + in flight.
+
+What goes to another machine is counted in messages: `handed_off` here is what is `taken_over` there. A record that is
+handed off beside other ways that it goes is more than one thing from then on; `forked` counts those that it became
+beside itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.record import Outcome
@@ -13,28 +17,45 @@ from dagflow.record import Outcome
 if TYPE_CHECKING:
     from dagflow.record import Ticket
 
+ENDS: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.HANDED_OFF)
+"""The outcomes that a record has when it goes nowhere else."""
+
 
 class Book:
     """The tickets of one run.
 
     Attributes:
-        accepted: tickets ever entered; taken_over: those that an earlier run had accepted.
+        accepted: tickets ever entered; taken_over: those that an earlier run or another machine had accepted.
+        handed_off: records that a transport took; given_back: those that it gets back, since work on them was cut off.
+        forked: further records that came to be as a record was handed off beside other ways that it goes.
         live: tickets that are in flight.
         sources: how many sources share the gate.
         extra: places at the gate that are taken beside those of the live tickets: by further records
             that splitting stages made, and by records of which a source is still being told.
-        outcomes: settled tickets by outcome.
+        outcomes: settled tickets by outcome; those that were handed off are none of them.
     """
 
-    __slots__ = ("_gate", "accepted", "extra", "live", "max_in_flight", "outcomes", "sources", "taken_over")
+    __slots__ = (
+        "_gate",
+        "accepted",
+        "extra",
+        "forked",
+        "given_back",
+        "handed_off",
+        "live",
+        "max_in_flight",
+        "outcomes",
+        "sources",
+        "taken_over",
+    )
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
-        self.accepted = self.taken_over = 0
+        self.accepted = self.taken_over = self.handed_off = self.given_back = self.forked = 0
         self.extra = 0
         self.sources = 0
         self.live: set[Ticket] = set()
-        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.outcomes = dict.fromkeys(ENDS, 0)
         self._gate = Doorbell()
 
     def enter(self, ticket: Ticket) -> None:
@@ -53,8 +74,26 @@ class Book:
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """Count how a ticket ended, and let a waiting source go on."""
+        if outcome is Outcome.HANDED_OFF:
+            self.forked -= 1  # it is one of those that it became
+        else:
+            self.outcomes[outcome] += 1
+        self._leave(ticket)
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Count a ticket of which somebody will be told anew, and let a waiting source go on."""
+        self.given_back += 1
+        self._leave(ticket)
+
+    def fork_off(self, count: int) -> None:
+        """Count records that a transport took beside those that are tickets here."""
+        self.handed_off += count
+        self.forked += count
+
+    def _leave(self, ticket: Ticket) -> None:
         self.live.remove(ticket)
-        self.outcomes[outcome] += 1
+        if ticket.handed_off:
+            self.fork_off(ticket.handed_off)
         if ticket.extra:
             self.extra -= ticket.extra
         if self._gate.waiting and self.has_room:

@@ -14,6 +14,7 @@ from dagflow.engine.guard import Guard, TicketCancelled
 from dagflow.engine.postbox import UNFINISHED
 from dagflow.errors import DeadlinePassed, RecordError
 from dagflow.live_values import await_live
+from dagflow.plugin import Sink
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Histogram
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dagflow.engine.place import Place
     from dagflow.engine.postbox import Postbox
     from dagflow.graph.plan import NodePlan
-    from dagflow.plugin import Sink, Stage
+    from dagflow.plugin import Stage
     from dagflow.record import Record
 
     Call = Callable[[Record], Awaitable[Any]]
@@ -90,7 +91,9 @@ class NodeRunner:
         self.once: Once | None = None
         self.stragglers: set[CancelScope] = set()
         # A sink's None means delivered, a stage's means filtered.
-        self.none_outcome = Outcome.DELIVERED if plan.kind == "sink" else Outcome.FILTERED
+        self.none_outcome = Outcome.FILTERED
+        if isinstance(plugin, Sink):
+            self.none_outcome = Outcome.HANDED_OFF if plugin.hands_off else Outcome.DELIVERED
 
     @property
     def call(self) -> Callable[[Record], Any]:

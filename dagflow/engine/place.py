@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from dagflow.engine.gathering import Gathering
 from dagflow.live_values import abandon_live
-from dagflow.record import Outcome
+from dagflow.record import GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dagflow.engine.join import Join
     from dagflow.errors import RecordError
-    from dagflow.record import Record, Ticket
-
-_NOT_MISSING: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED})
+    from dagflow.record import Outcome, Record, Ticket
 
 
 class Place:
@@ -47,7 +45,7 @@ class Place:
         if not self.joins or ticket.gatherings is None:  # no join behind has heard of the record
             ticket.end(outcome, error)
             return
-        if outcome in _NOT_MISSING:
+        if outcome in GOOD:
             ticket.contribute(outcome, error)
         else:
             self.hand_on(ticket, outcome, error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dagflow.channel.reasons import UNREADABLE
-from dagflow.record import Outcome
+from dagflow.record import GOOD
 from dagflow.telemetry.catalog import CATALOG
 from dagflow.telemetry.families import Family, Point
 from dagflow.telemetry.genai import provider_of, server_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagflow.channel.channel import Channel
+    from dagflow.engine.book import Book
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.source_runner import SourceRunner
     from dagflow.engine.wiring import Wiring
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     Reading = tuple[str, dict[str, str], float | Buckets]
 
 _STATES = ("closed", "open", "half-open")
-_GOOD = (Outcome.DELIVERED, Outcome.FILTERED)
 
 
 def read_families(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) -> list[Family]:
@@ -49,11 +49,19 @@ def read_families(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) ->
     ]
 
 
+def _of_mesh(book: Book) -> Iterator[Reading]:
+    yield "dagflow_records_handed_off", {}, book.handed_off
+    yield "dagflow_records_given_back", {}, book.given_back
+    yield "dagflow_records_forked", {}, book.forked
+
+
 def _readings(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) -> Iterator[Reading]:
     yield "dagflow_build_info", {"version": __version__, "pipeline": pipeline}, 1
     yield "dagflow_uptime_seconds", {}, up_s
     yield "dagflow_records_accepted", {}, wiring.book.accepted
     yield "dagflow_records_taken_over", {}, wiring.book.taken_over
+    if wiring.book.handed_off or any(runner.plugin.takes_over for runner in wiring.sources.values()):
+        yield from _of_mesh(wiring.book)
     yield "dagflow_records_in_flight", {}, len(wiring.book.live)
     yield "dagflow_records_in_flight_limit", {}, wiring.book.max_in_flight
     for outcome, count in wiring.book.outcomes.items():
@@ -121,7 +129,7 @@ def _of_source(runner: SourceRunner) -> Iterator[Reading]:
 def _of_workflow(runner: SourceRunner, pipeline: str) -> Iterator[Reading]:
     common = {"gen_ai.workflow.name": pipeline, "dagflow.source": runner.plan.name}
     for outcome, durations in runner.workflow_durations.items():
-        error = {} if outcome in _GOOD else {"error.type": outcome.value}
+        error = {} if outcome in GOOD else {"error.type": outcome.value}
         yield "gen_ai.workflow.duration", {**common, **error, "dagflow.outcome": outcome.value}, durations.buckets()
 
 

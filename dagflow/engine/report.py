@@ -1,7 +1,7 @@
 """The report: what a run has done, as JSON-like values, at its end or at any moment before.
 
-Its sums always balance: accepted + taken_over == the outcomes + in_flight, and for each edge
-offered == taken + shed + expired + cancelled + buffered.
+Its sums always balance: accepted + taken_over + forked == the outcomes + handed_off + given_back + in_flight, and for
+each edge offered == taken + shed + expired + cancelled + buffered.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagflow.channel.channel import Channel
+    from dagflow.engine.book import Book
     from dagflow.engine.join import Join
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.source_runner import SourceRunner
@@ -41,6 +42,8 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
         "accepted": book.accepted,
         "taken_over": book.taken_over,
         "outcomes": _outcomes(book.outcomes),
+        "handed_off": book.handed_off,
+        **_mesh(book),
         "in_flight": len(book.live),
         "nodes": nodes,
         "edges": {name: _edge_row(channel, wiring) for name, channel in wiring.channels.items()},
@@ -53,6 +56,12 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
         "unfinished": wiring.unfinished.as_list(),
         **({"dead_letters": wiring.letters.as_dict()} if wiring.letters is not None else {}),
     }
+
+
+def _mesh(book: Book) -> dict[str, int]:
+    """Give what is to be told only where records go from machine to machine."""
+    counts = {"forked": book.forked, "given_back": book.given_back}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _source_row(runner: SourceRunner, metrics: Metrics) -> dict[str, Any]:
@@ -124,6 +133,8 @@ def _edge_row(channel: Channel, wiring: Wiring) -> dict[str, Any]:
         row["not_kept"] = wiring.postboxes[channel.edge.name].not_kept
     if shadow is not None:
         row["best_effort"] = _outcomes(shadow.outcomes)
+        if shadow.outcomes[Outcome.HANDED_OFF]:
+            row["best_effort"]["handed_off"] = shadow.outcomes[Outcome.HANDED_OFF]
     return row
 
 

@@ -10,7 +10,7 @@ from anyio import to_thread
 from dagflow.engine.postbox import Accepted, Resent
 from dagflow.errors import DagflowError
 from dagflow.plugin import Source
-from dagflow.record import Outcome, Record
+from dagflow.record import GOOD, Outcome, Record
 from dagflow.store.payload import unpack
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ReplaySource(Source):
 
     def settle(self, record: Record, outcome: Outcome) -> None:
         """Remove the letters of a record that has come through, once its answer is written."""
-        if outcome not in (Outcome.DELIVERED, Outcome.FILTERED):
+        if outcome not in GOOD:
             return
         try:
             if record.ticket.answer is not None and self._answer is not None:

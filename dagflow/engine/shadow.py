@@ -14,18 +14,20 @@ from dagflow.record import Outcome, Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dagflow.engine.book import Book
     from dagflow.record import Record
 
 
 class ShadowBook:
     """The books of one best-effort edge; owns the tickets of its branches."""
 
-    __slots__ = ("_on_cancel", "live", "outcomes")
+    __slots__ = ("_book", "_on_cancel", "live", "outcomes")
 
-    def __init__(self, on_cancel: Callable[[Ticket], None]) -> None:
+    def __init__(self, on_cancel: Callable[[Ticket], None], book: Book) -> None:
         self.outcomes = dict.fromkeys(Outcome, 0)
         self.live: set[Ticket] = set()
         self._on_cancel = on_cancel
+        self._book = book
 
     def open_ticket(self, record: Record) -> Ticket:
         """Make the ticket of one branch; a sink that takes it has something of its record, too."""
@@ -38,6 +40,7 @@ class ShadowBook:
         """Count how the branch ended."""
         self.live.remove(ticket)
         self.outcomes[outcome] += 1
+        self._book.fork_off(ticket.handed_off)
         ticket.let_go()
 
     def on_split(self, ticket: Ticket, count: int) -> None:

@@ -87,6 +87,7 @@ class SourceRunner:
         self._log = log
         self._tracer = tracer
         self._checkpoint = checkpoint if plugin.resumable else None
+        self._takes_over = plugin.takes_over
         self._scope: CancelScope | None = None
         self._stopped = False
         self._settles = False
@@ -139,7 +140,10 @@ class SourceRunner:
             self._settle(ticket, outcome)
 
     def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
-        self._book.settle(ticket, outcome)
+        if self._takes_over and ticket.is_cut_off(outcome):
+            self._book.give_back(ticket)
+        else:
+            self._book.settle(ticket, outcome)
         if ticket.trail is not None:
             took_ns = perf_counter_ns() - ticket.trail.accepted_ns
             self.durations[outcome].observe(took_ns)
@@ -181,6 +185,7 @@ class SourceRunner:
         send_nowait = None if direct is None else direct.send_nowait
         marked = self.plugin.can_cancel or self.postbox.keeps or self.plugin.serves or self._tracer is not None
         shared, checkpoint = book.sources > 1, self._checkpoint
+        takes_over, repeats = self._takes_over, self.plugin.gives_back
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
@@ -199,10 +204,14 @@ class SourceRunner:
                 record = record.copy()
             ticket = record.ticket = Ticket(record, self)
             ticket.mark = mark
+            ticket.repeats = repeats or mark is not None
             if marked:
                 self._mark(ticket)
             self.taken += 1
-            book.accepted += 1
+            if takes_over:
+                book.taken_over += 1
+            else:
+                book.accepted += 1
             live.add(ticket)
             if send_nowait is None or record.__class__ is not Record or record.port is not None:
                 await self._dispatch(record)

@@ -15,7 +15,7 @@ from anyio import to_thread
 from dagflow.engine.heir import Heir
 from dagflow.engine.shadow import ShadowBook
 from dagflow.errors import OpenFailed, PluginError, StoreError
-from dagflow.record import Outcome
+from dagflow.record import GOOD
 from dagflow.store.frozen import VERSION, fields_of, husk_of, known_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dagflow.record import Record, Ticket
     from dagflow.store.spool import Location
 
-_HARMLESS: Final = (None, Outcome.DELIVERED, Outcome.FILTERED)
+_HARMLESS: Final = GOOD | {None}
 
 
 class Spilling:

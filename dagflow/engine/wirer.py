@@ -213,7 +213,7 @@ class Wirer:
 
     def _build_channel(self, edge: EdgePlan) -> Channel:
         if edge.best_effort:
-            self._wiring.shadows[edge.name] = ShadowBook(self._cancel)
+            self._wiring.shadows[edge.name] = ShadowBook(self._cancel, self._wiring.book)
         bells = self._bells[edge.target]
         links = ChannelLinks(
             partial(self._on_lost, edge), self._clock, bells.shared, bells.lanes, self._plan.is_watched

@@ -32,7 +32,12 @@ CATALOG: Final[dict[str, Entry]] = {
     "dagflow_build_info": _gauge("Always 1; the version and the pipeline stand in the labels."),
     "dagflow_uptime_seconds": _gauge("How long the run has lasted.", "s"),
     "dagflow_records_accepted": _counter("Records that sources accepted."),
-    "dagflow_records_taken_over": _counter("Records that an earlier run had accepted, and this one goes on with."),
+    "dagflow_records_taken_over": _counter(
+        "Records that an earlier run or another machine had accepted, and that go on here."
+    ),
+    "dagflow_records_handed_off": _counter("Records that a broker took for other machines."),
+    "dagflow_records_given_back": _counter("Records taken over that a broker gets back, as work on them was cut off."),
+    "dagflow_records_forked": _gauge("Further records that came to be as one was handed off beside its other ways."),
     "dagflow_records": _counter("Records that have settled, by outcome."),
     "dagflow_records_in_flight": _gauge("Records accepted and not yet settled."),
     "dagflow_records_in_flight_limit": _gauge("How many records may be in flight."),

@@ -8,9 +8,9 @@ would pay; so the finished ones are built from the trail.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from dagflow.record import Outcome
+from dagflow.record import GOOD
 from dagflow.telemetry.genai import VERSION, call_attributes, span_name
 from dagflow.traceparent import begin_trace, new_span_id
 from dagflow.trail import Stay, Trail
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from dagflow.config.tables import TracingTable
     from dagflow.inference.call import Call
     from dagflow.inference.guarded import GuardedWorker
-    from dagflow.record import Record, Ticket
-
-_GOOD: Final = frozenset({Outcome.DELIVERED, Outcome.FILTERED})
+    from dagflow.record import Outcome, Record, Ticket
 
 
 class Tracer:
@@ -59,7 +57,7 @@ class Tracer:
         trail = ticket.trail
         ended_ns = time.perf_counter_ns()
         slow = (ended_ns - trail.accepted_ns) / 1e9 > self._table.slow
-        if trail.trace.sampled or slow or outcome not in _GOOD:
+        if trail.trace.sampled or slow or outcome not in GOOD:
             for span in self._spans(ticket, outcome, serves, ended_ns):
                 self._processor.on_end(span)
 
@@ -83,7 +81,7 @@ class Tracer:
         }
         if record.session is not None:
             attributes["gen_ai.conversation.id"] = record.session
-        error = None if outcome in _GOOD else ticket.error.code if ticket.error is not None else outcome.value
+        error = None if outcome in GOOD else ticket.error.code if ticket.error is not None else outcome.value
         times = (trail.accepted_ns + self._stays_ahead_ns, ended_ns + self._stays_ahead_ns)
         kind = "SERVER" if serves else "INTERNAL"
         name = f"invoke_workflow {self._pipeline}"

@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from dagflow.engine.book import Book
 from dagflow.record import Outcome, Record, Ticket
 
-PRECEDENCE = ["failed", "expired", "shed", "cancelled", "delivered", "filtered"]
+PRECEDENCE = ["failed", "expired", "shed", "cancelled", "handed off", "delivered", "filtered"]
 
 
 class Owner:
@@ -84,7 +84,12 @@ class BookMachine(RuleBasedStateMachine):
         settled = {t: ended for t, (live, _, ended) in self.model.items() if not live}
         assert self.book.accepted == len(self.model)
         assert len(self.book.live) == len(self.model) - len(settled)
-        assert sum(self.book.outcomes.values()) == len(settled)
+        handed = [ended.count("handed off") for ended in settled.values()]
+        outside = [self.owner.told[ticket] == "handed off" for ticket in settled]
+        book = self.book
+        assert sum(book.outcomes.values()) == len(settled) - sum(outside)
+        assert (book.handed_off, book.forked) == (sum(handed), sum(handed) - sum(outside))
+        assert book.accepted + book.forked == sum(book.outcomes.values()) + book.handed_off + len(book.live)
         assert self.book.extra == sum(extra for live, extra, _ in self.model.values() if live)
         assert self.book.has_room == (len(self.book.live) + self.book.extra < 5)
         for ticket, ended in settled.items():
