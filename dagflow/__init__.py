@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from dagflow.exchange import Chunk, Embeddings, Request, Usage
     from dagflow.expressions import Expression, Template
     from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
-    from dagflow.plugin import Context, Exporter, ModelWorker, Sink, Source, Stage, Transport
+    from dagflow.plugin import Context, Exporter, ModelWorker, Sink, Source, Stage
     from dagflow.record import Outcome, Record, Ticket, UnreadableInput
     from dagflow.telemetry.families import Buckets, Family, Point
+    from dagflow.transport import Transport
 
 _HOMES = {
     "dagflow.completion": ("Completion",),
@@ -30,9 +31,10 @@ _HOMES = {
     "dagflow.exchange": ("Chunk", "Embeddings", "Request", "Usage"),
     "dagflow.expressions": ("Expression", "Template"),
     "dagflow.options": ("Duration", "FilePath", "Options", "Rate", "Secret", "Size", "WorkerName"),
-    "dagflow.plugin": ("Context", "Exporter", "ModelWorker", "Sink", "Source", "Stage", "Transport"),
+    "dagflow.plugin": ("Context", "Exporter", "ModelWorker", "Sink", "Source", "Stage"),
     "dagflow.record": ("Outcome", "Record", "Ticket", "UnreadableInput"),
     "dagflow.telemetry.families": ("Buckets", "Family", "Point"),
+    "dagflow.transport": ("Transport",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

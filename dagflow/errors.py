@@ -23,6 +23,7 @@
     │   ├── StreamCut          a live completion was stopped before its end
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   ├── NotPublished       a broker did not take a record
+    │   ├── EdgeFull           an edge over a broker is full, and is to shed what is new
     │   ├── RedeliveredTooOften  a broker brought a record again and again
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
@@ -312,13 +313,24 @@ class WriteFailed(RecordError):
 
 
 class NotPublished(RecordError):
-    """A broker did not acknowledge a record; `retryable` where it may the next time."""
+    """A broker did not acknowledge a record; `retryable` where it may the next time, `is_full` if it has no room."""
 
     code = "not-published"
 
-    def __init__(self, target: str, reason: str, retryable: bool = False) -> None:
+    def __init__(self, target: str, reason: str, retryable: bool = False, is_full: bool = False) -> None:
         self.retryable = retryable
+        self.is_full = is_full
         super().__init__(f"`{target}` did not take the record: {reason}")
+
+
+class EdgeFull(RecordError):
+    """An edge over a broker is full; the record is shed, for the `reason` that the edge names: never a failure."""
+
+    code = "edge-full"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the edge is full ({reason})")
+        self.reason = reason
 
 
 class RedeliveredTooOften(RecordError):

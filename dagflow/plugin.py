@@ -1,4 +1,6 @@
-"""What a plugin must be: Source, Stage, Sink, ModelWorker, Transport, Exporter, and the Context they get.
+"""What a plugin must be: Source, Stage, Sink, ModelWorker, Exporter, and the Context they get.
+
+The last kind, Transport, stands in `dagflow/transport.py`.
 
 A plugin is a small class with typed `Options`. Its constructor does no I/O; `open` does, and
 `close` undoes it (twice is fine). It never sees the engine, only its context. Every exception
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from dagflow.context import ChannelLinks, Context
+from dagflow.context import Context
 from dagflow.errors import WorkerError
 from dagflow.exchange import Request
 from dagflow.live_values import abandon_live
@@ -20,10 +22,8 @@ from dagflow.live_values import abandon_live
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from dagflow.channel.channel import Channel
     from dagflow.completion import Completion
     from dagflow.exchange import Chunk
-    from dagflow.graph.plan import EdgePlan
     from dagflow.record import Outcome, Record
     from dagflow.telemetry.families import Family
 
@@ -294,11 +294,3 @@ class Exporter(Plugin, ABC):
         Raises:
             Exception: it could not be sent. That is counted and logged, and the run goes on.
         """
-
-
-class Transport(Plugin, ABC):
-    """Carries edges: builds the live channel of an edge whose `via` names it."""
-
-    @abstractmethod
-    def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
-        """Build the channel of one edge; nothing is sent before `open` has returned."""

@@ -43,6 +43,7 @@ class Redactor:
     def of(cls, plan: Plan) -> Redactor:
         """Build the redactor of a plan: it knows every secret in the options of nodes and workers, and in tables."""
         owners = [owner.options for owner in (*plan.nodes.values(), *plan.workers.values(), *plan.exporters.values())]
+        owners += [transport.options for transport in plan.transports.values()]
         owners += filter(None, [plan.auth, plan.tracing])
         return cls(secret for owner in owners for secret in _secrets_in(owner))
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from dagflow.config.shape import fields_of
 from dagflow.config.tables import engine_keys
 from dagflow.errors import AmbiguousType, BrokenPlugin, UnknownType, describe
-from dagflow.plugin import CONTRACTS, Exporter, ModelWorker, Plugin, Sink, Source, Stage, Transport
+from dagflow.plugin import CONTRACTS, Exporter, ModelWorker, Plugin, Sink, Source, Stage
+from dagflow.transport import Transport, lacking_methods
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,6 +136,8 @@ def fault_of(kind: str, loaded: Any) -> str | None:
         return _unknown_contract(loaded.contract)
     if inspect.isabstract(loaded):
         return f"it lacks the method `{min(loaded.__abstractmethods__)}`"
+    if kind == "transport" and (lacking := lacking_methods(loaded)):
+        return f"it lacks the method `{lacking[0]}`"
     if not (isinstance(loaded.Options, type) and issubclass(loaded.Options, BaseModel)):
         return "its `Options` is not a pydantic model"
     taken = sorted(engine_keys(kind) & fields_of(loaded.Options).keys())

@@ -79,7 +79,7 @@ def test_a_whole_file_becomes_a_plan() -> None:
     )
     assert plan.logging == LoggingPlan("debug", "json")
     assert list(plan.workers) == ["deep", "main", "spare"]
-    assert plan.transports == {"memory": toys.Memory}
+    assert {name: (one.cls, one.durable) for name, one in plan.transports.items()} == {"memory": (toys.Memory, False)}
     assert plan.edges == (
         EdgePlan("late", "answers", capacity=8, max_bytes=1024, max_wait_s=2.0),
         EdgePlan("questions", "late", when=Expression("input"), when_full="drop_lowest"),

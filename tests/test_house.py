@@ -32,7 +32,7 @@ FLOORS = [
         "completion",
         "live_values",
     ],
-    ["plain_expressions", "expressions", "options", "delays", "context", "plugin", "claims", "paths"],
+    ["plain_expressions", "expressions", "options", "delays", "context", "plugin", "transport", "claims", "paths"],
     ["config", "registry", "graph", "compile", "redaction"],
     ["telemetry", "channel", "store", "inference", "remote", "access", "mesh"],
     ["sources", "stages", "workers", "sinks", "transports", "exporters"],

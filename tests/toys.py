@@ -12,9 +12,10 @@ from dagflow.compile import compile_text
 from dagflow.errors import ConfigError, WorkerError
 from dagflow.expressions import Expression, Template
 from dagflow.options import Duration, FilePath, Options, Rate, Secret, Size, WorkerName
-from dagflow.plugin import ModelWorker, Sink, Source, Stage, Transport
+from dagflow.plugin import ModelWorker, Sink, Source, Stage
 from dagflow.record import Record
 from dagflow.registry import Registry
+from dagflow.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -22,8 +22,8 @@ from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
+    from dagflow.context import ChannelLinks
     from dagflow.graph.plan import EdgePlan
-    from dagflow.plugin import ChannelLinks
     from dagflow.record import Record, Ticket
 
 

@@ -18,8 +18,8 @@ from dagflow.errors import EndOfStream, WouldBlock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dagflow.context import ChannelLinks
     from dagflow.graph.plan import EdgePlan
-    from dagflow.plugin import ChannelLinks
     from dagflow.record import Record
 
 _MULTIPLIER: Final = 2862933555777941757  # of the linear congruential generator that the paper uses

@@ -22,8 +22,8 @@ from dagflow.store.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dagflow.context import ChannelLinks
     from dagflow.graph.plan import EdgePlan
-    from dagflow.plugin import ChannelLinks
     from dagflow.record import Record
     from dagflow.store.spool import Location
 

@@ -31,6 +31,12 @@ SetOption = Annotated[
 ]
 
 
+OnlyOption = Annotated[
+    str | None,
+    typer.Option("--only", metavar="NODES", help="The nodes that this program runs, as `a,b`; others run elsewhere."),
+]
+
+
 class TextOrJson(StrEnum):
     """The forms that most findings can be printed in."""
 
@@ -47,15 +53,20 @@ class DiagnosticFormat(StrEnum):
 
 
 def load_plan(
-    path: Path, overrides: Sequence[str] = (), format: str = DiagnosticFormat.TEXT, prints_warnings: bool = True
+    path: Path,
+    overrides: Sequence[str] = (),
+    format: str = DiagnosticFormat.TEXT,
+    prints_warnings: bool = True,
+    only: str | None = None,
 ) -> Plan:
     """Compile a file and print its diagnostics: as text to standard error, else to standard output.
 
     Args:
+        only: names of nodes, with commas between them; what one program runs of the plan is given then.
         prints_warnings: whether those of a valid file are printed; who prints more diagnostics prints them together.
 
     Raises:
-        typer.BadParameter: an override is not KEY=VALUE.
+        typer.BadParameter: an override is not KEY=VALUE, or there is no node of a name.
         typer.Exit: with code 78; the file is invalid.
     """
     from dagflow.compile import compile_file
@@ -74,7 +85,25 @@ def load_plan(
         raise typer.Exit(EXIT_INVALID) from None
     if prints_warnings:
         print_diagnostics(plan.warnings, format)
-    return plan
+    return plan if only is None else _part_of(plan, only, path, overrides, format)
+
+
+def _part_of(plan: Plan, only: str, path: Path, overrides: Sequence[str], format: str) -> Plan:
+    """Give what one program runs of a plan."""
+    from dagflow.compile import locate_findings
+    from dagflow.errors import ConfigError
+    from dagflow.graph.cutting import cut_plan
+
+    names = [name.strip() for name in only.split(",")]
+    unknown = [name for name in names if name not in plan.nodes]
+    if unknown:
+        known = ", ".join(f"`{name}`" for name in plan.nodes)
+        raise typer.BadParameter(f"there is no node `{unknown[0]}`; there are {known}", param_hint="--only")
+    try:
+        return cut_plan(plan, names)
+    except ConfigError as error:
+        print_diagnostics(locate_findings(list(error.diagnostics), path, overrides), format)
+        raise typer.Exit(EXIT_INVALID) from None
 
 
 def print_diagnostics(diagnostics: Sequence[Diagnostic], format: str) -> None:

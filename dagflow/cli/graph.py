@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
-from dagflow.cli.common import FileArgument, SetOption, load_plan
+from dagflow.cli.common import FileArgument, OnlyOption, SetOption, load_plan
 from dagflow.cli.streams import print_document
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ def graph(
     file: FileArgument,
     overrides: SetOption = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.TEXT,
+    only: OnlyOption = None,
 ) -> None:
     """Print the plan: every node and edge, with capacities and policies."""
-    text = render_plan(load_plan(file, overrides or []), format, sys.stdout)
+    text = render_plan(load_plan(file, overrides or [], only=only), format, sys.stdout)
     if format is Format.TEXT:
         print(text, end="")
     else:

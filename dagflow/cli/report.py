@@ -168,7 +168,7 @@ def _node_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
         _counted("taken"),
         _counted("done"),
         _counted("failed", is_alarm=True),
-        *_used(nodes, "expired", "cancelled", is_alarm=True),
+        *_used(nodes, "shed", "expired", "cancelled", is_alarm=True),
         _counted("retried"),
         *_used(nodes, "not_retried", is_alarm=True),
         *_used(nodes, "busy", is_alarm=False),

@@ -18,6 +18,7 @@ from dagflow.cli.common import (
     EXIT_RECORDS_FAILED,
     EXIT_UNFINISHED,
     FileArgument,
+    OnlyOption,
     SetOption,
     load_plan,
 )
@@ -53,11 +54,12 @@ def run(
     allow_failures: AllowFailuresOption = False,
     quiet: QuietOption = False,
     fresh: FreshOption = False,
+    only: OnlyOption = None,
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
     from dagflow.admin.listener import serving
 
-    plan = load_plan_to_run(file, overrides, report_path)
+    plan = load_plan_to_run(file, overrides, report_path, only)
     execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
 
 
@@ -67,14 +69,16 @@ def _engine(plan: Plan, fresh: bool) -> Engine:
     return Engine(plan, fresh=fresh)
 
 
-def load_plan_to_run(file: Path, overrides: list[str] | None, report_path: Path | None) -> Plan:
+def load_plan_to_run(
+    file: Path, overrides: list[str] | None, report_path: Path | None, only: str | None = None
+) -> Plan:
     """Compile a file, and check that the report of its run can be written where it is to be."""
     from dagflow.cli.report import check_report_is_apart, check_report_path
 
     if report_path is not None:
         with _wrong_report_path():
             check_report_path(report_path)
-    plan = load_plan(file, overrides or [])
+    plan = load_plan(file, overrides or [], only=only)
     if report_path is not None:
         with _wrong_report_path():
             check_report_is_apart(report_path, plan)

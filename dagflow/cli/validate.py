@@ -10,6 +10,7 @@ from dagflow.cli.common import (
     EXIT_INVALID,
     DiagnosticFormat,
     FileArgument,
+    OnlyOption,
     SetOption,
     load_plan,
     print_diagnostics,
@@ -31,13 +32,14 @@ def validate(
     probe_timeout: Annotated[
         str, typer.Option("--probe-timeout", metavar="DURATION", help="How long a worker may take to answer a probe.")
     ] = "10s",
+    only: OnlyOption = None,
 ) -> None:
     """Find every mistake in a file at once.
 
     Exits with 78 if there is an error, or if a worker does not answer. Nothing is started otherwise.
     """
     timeout_s = _duration(probe_timeout)
-    plan = load_plan(file, overrides or [], format, prints_warnings=not probe)
+    plan = load_plan(file, overrides or [], format, prints_warnings=not probe, only=only)
     if format == DiagnosticFormat.TEXT:
         nodes, edges = len(plan.nodes), len(plan.edges)
         print(f"{file}: valid, {nodes} node{'s' * (nodes != 1)}, {edges} edge{'s' * (edges != 1)}")

@@ -60,7 +60,7 @@ class EdgeTable(EdgeDefaults, _Ends):
 
     when: Expression | None = Field(None, description="only records of which this condition is true take the edge")
     best_effort: bool = Field(False, description="what happens behind this edge does not count for the record")
-    via: str = Field("memory", description="the transport")
+    via: str = Field("memory", description="what carries it: `memory`, or the name of a table `[transports.NAME]`")
 
 
 class PipelineTable(Options):
@@ -93,6 +93,10 @@ class PluginTable(Options):
 
 class WorkerTable(PluginTable, GuardKeys):
     """What the engine knows of `[workers.NAME]`."""
+
+
+class TransportTable(PluginTable):
+    """What the engine knows of `[transports.NAME]`."""
 
 
 class _Forwarding(PluginTable):
@@ -203,6 +207,7 @@ TABLES: Final = (
     "stages",
     "sinks",
     "workers",
+    "transports",
     "auth",
     "dead_letters",
     "checkpoint",
@@ -233,6 +238,7 @@ NAMED_TABLES: Final[dict[str, type[PluginTable]]] = {
     "stage": StageTable,
     "sink": SinkTable,
     "worker": WorkerTable,
+    "transport": TransportTable,
 }
 """The kinds of plugins that have named tables; the table is the kind's plural."""
 

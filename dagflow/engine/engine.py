@@ -24,6 +24,7 @@ from dagflow.engine.slot import Slot
 from dagflow.engine.stores import Stores
 from dagflow.engine.wirer import Wirer
 from dagflow.errors import PipelineClosed, describe
+from dagflow.graph.cutting import cut_plan
 from dagflow.graph.meaning import meaning_of
 from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
@@ -73,7 +74,7 @@ class Engine:
             resumes: whether sinks add to what an earlier run wrote.
             fresh: whether to forget what the checkpoint knows.
         """
-        self.plan = plan
+        plan = self.plan = cut_plan(plan)
         self.started = anyio.Event()
         self.stopped_by: str | None = None
         self._forced_code: int | None = None

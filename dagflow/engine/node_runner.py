@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagflow.engine.faults import as_record_error, unknown_port
 from dagflow.engine.guard import Guard, TicketCancelled
 from dagflow.engine.postbox import UNFINISHED
-from dagflow.errors import DeadlinePassed, RecordError
+from dagflow.errors import DeadlinePassed, EdgeFull, RecordError
 from dagflow.live_values import await_live
 from dagflow.plugin import Sink
 from dagflow.record import Outcome
@@ -84,7 +84,7 @@ class NodeRunner:
         self.takes_live = takes_live
         self.guard = Guard(plan, clock, self._on_retry, postbox.keeps)
         self.latency = Histogram()
-        self.failed = self.expired = self.cancelled = self.retried = self.undone = 0
+        self.failed = self.shed = self.expired = self.cancelled = self.retried = self.undone = 0
         self.idle_slots = 0
         self.live_slots = 0
         self.position: Any = None
@@ -147,6 +147,9 @@ class NodeRunner:
         if isinstance(caught, TicketCancelled):
             self.cancelled += 1
             self.place.end(record, Outcome.CANCELLED)
+        elif isinstance(caught, EdgeFull):
+            self.shed += 1
+            self._shed(record, caught)
         elif isinstance(caught, DeadlinePassed):
             self.expired += 1
             self.place.end(record, Outcome.EXPIRED, caught)
@@ -161,6 +164,13 @@ class NodeRunner:
             self.postbox.post(record, Outcome.FAILED, error, entered=entered)
         else:
             self.place.end(record, Outcome.FAILED, error)
+
+    def _shed(self, record: Record, caught: EdgeFull) -> None:
+        """End a branch for which an edge over a broker has no room."""
+        if any(channel.edge.dead_letter for channel in self.channels):
+            self.postbox.post(record, Outcome.SHED, reason=caught.reason)
+        else:
+            self.place.end(record, Outcome.SHED)
 
     def count_expired(self) -> None:
         """Count a branch whose deadline passed before the plugin saw it."""

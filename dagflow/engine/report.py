@@ -88,6 +88,7 @@ def _node_row(runner: NodeRunner, metrics: Metrics) -> dict[str, Any]:
         "done": runner.done,
         "failed": runner.failed,
         "not_kept": runner.postbox.not_kept,
+        **({"shed": runner.shed} if runner.shed else {}),
         "expired": runner.expired,
         "cancelled": runner.cancelled,
         "retried": runner.retried,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dagflow.access.grants import Grants
 from dagflow.channel.reasons import ABANDONED, CANCELLED
 from dagflow.config.auth_tables import all_tokens
+from dagflow.context import ChannelLinks, Context
 from dagflow.engine.book import Book
 from dagflow.engine.exporting import Exporting
 from dagflow.engine.faults import Faults, Unfinished
@@ -27,7 +28,7 @@ from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.plan import ExporterPlan, NodePlan
 from dagflow.inference.guarded import GuardedWorker
-from dagflow.plugin import ChannelLinks, Context, NoOptions, Sink
+from dagflow.plugin import NoOptions, Sink
 from dagflow.record import Outcome
 from dagflow.telemetry.instruments import Metrics
 from dagflow.transports.memory import Memory
@@ -218,7 +219,8 @@ class Wirer:
         links = ChannelLinks(
             partial(self._on_lost, edge), self._clock, bells.shared, bells.lanes, self._plan.is_watched
         )
-        return self._plan.transports.get(edge.via, Memory)().build_channel(edge, links)
+        transport = self._plan.transports.get(edge.via)
+        return (Memory() if transport is None else transport.build()).build_channel(edge, links)
 
     def _context(self, name: str, plan: NodePlan | WorkerPlan | ExporterPlan) -> Context:
         metrics = Metrics()

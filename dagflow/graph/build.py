@@ -98,6 +98,9 @@ def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:
         models[draft.node_key(name)].append(node.options)
     for name, worker in draft.workers.items():
         models[("workers", name)].append(worker.options)
+    for name, transport in draft.transports.items():
+        if ("transports", name) in models:
+            models[("transports", name)].append(transport.options)
     for name, exporter in draft.exporters.items():
         models[("metrics", name)].append(exporter.options)
     return models

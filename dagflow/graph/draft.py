@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from dagflow.config.keys import Key
     from dagflow.config.tables import PipelineTable
-    from dagflow.graph.plan import EdgePlan, ExporterPlan, Kind, NodePlan, WorkerPlan
-    from dagflow.plugin import Transport
+    from dagflow.graph.plan import EdgePlan, ExporterPlan, Kind, NodePlan, TransportPlan, WorkerPlan
 
 ERROR_PORT = "error"
 
@@ -35,7 +34,7 @@ class Draft:
         nameless: whether one lacks its name.
         worker_names: all workers of the file.
         workers: those that could be built.
-        transports: the classes behind the `via`s of the edges.
+        transports: by name, those of the file that could be built, and others that edges name.
         exporters: those of the file that could be built.
     """
 
@@ -48,7 +47,7 @@ class Draft:
     nameless: bool = False
     worker_names: tuple[str, ...] = ()
     workers: dict[str, WorkerPlan] = field(default_factory=dict)
-    transports: dict[str, type[Transport]] = field(default_factory=dict)
+    transports: dict[str, TransportPlan] = field(default_factory=dict)
     exporters: dict[str, ExporterPlan] = field(default_factory=dict)
 
     @property

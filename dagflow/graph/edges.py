@@ -6,16 +6,17 @@ An edge with an error is left out of the draft, which remembers that there was o
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
-from dagflow.config.layout import EDGES_HINT
+from dagflow.config.layout import EDGES_HINT, named_tables
 from dagflow.config.refusals import Subject
 from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import DefaultsTable, EdgeDefaults, EdgeTable
 from dagflow.config.validation import validate
 from dagflow.graph.draft import ERROR_PORT, edge_key
-from dagflow.graph.plan import AGEING_S, EdgePlan, SpillPlan
+from dagflow.graph.plan import AGEING_S, EdgePlan, SpillPlan, TransportPlan
 from dagflow.graph.plugins import load_plugin
 from dagflow.graph.spilling import check_spill
 
@@ -63,7 +64,7 @@ def _add_edge(
     yield from _check_blocking(table, edge_key(index))
     if {"spill", "when_full"} & own.model_fields_set:  # else it was told of the defaults
         yield from check_spill(table, edge_key(index), defaults)
-    yield from _add_transport(index, table.via, draft, registry)
+    yield from _add_transport(index, table.via, draft, document, registry)
     found = [*_check_start(index, table, draft), *_check_end(index, table, draft)]
     yield from found
     if not found and draft.kinds.keys() >= {table.source.partition(".")[0], table.target}:
@@ -159,10 +160,19 @@ def _ports(name: str, draft: Draft) -> list[str]:
     return own if draft.kinds[name] == "source" else [*own, ERROR_PORT]
 
 
-def _add_transport(index: int, via: str, draft: Draft, registry: Registry) -> Iterator[Diagnostic]:
-    if via not in draft.transports:
-        found = load_plugin(registry, "transport", via, edge_key(index, "via"))
-        if isinstance(found, Diagnostic):
-            yield found
-        else:
-            draft.transports[via] = found
+def _add_transport(index: int, via: str, draft: Draft, document: Document, registry: Registry) -> Iterator[Diagnostic]:
+    """Find what carries an edge: a table of the file, or a transport that needs none."""
+    named, key = named_tables(document, "transport"), edge_key(index, "via")
+    if via in draft.transports or via in named:  # what is wrong with a table has been told
+        return
+    found = load_plugin(registry, "transport", via, key)
+    if not isinstance(found, Diagnostic) and found.durable:
+        text = f"edge goes via `{via}`, but there is no table `[transports.{via}]`"
+        found = diagnose("unknown-transport", text, key, hint=f'add `[transports.{via}]` with `type = "{via}"`')
+    if not isinstance(found, Diagnostic):
+        draft.transports[via] = TransportPlan(via, via, found, found.Options())
+    elif named and found.code == "unknown-transport":
+        listed = ", ".join(f"`{name}`" for name in named)
+        yield replace(found, hint=did_you_mean(via, named) or f"the file has {listed}")
+    else:
+        yield found

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagflow.graph.cutting import EndPlan
+
 if TYPE_CHECKING:
     from dagflow.graph.plan import NodePlan, Plan, WorkerPlan
 
@@ -18,6 +20,8 @@ def meaning_of(plan: Plan) -> dict[str, Any]:
     folder = Path() if plan.path is None else plan.path.parent
     found: dict[str, Any] = {"sources": {}, "stages": {}, "sinks": {}, "edges": {}, "workers": {}}
     for node in plan.nodes.values():
+        if isinstance(node, EndPlan):
+            continue  # its edge stands for it
         ways = {"join": None if node.join is None else node.join.mode, "fan_out": node.fan_out}
         found[f"{node.kind}s"][node.name] = {**_options_of(node, folder), **ways, "on_error": node.on_error}
     for edge in plan.edges:

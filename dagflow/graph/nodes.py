@@ -1,4 +1,4 @@
-"""Nodes and workers: from their tables to plans, by the plugins that their types name.
+"""Nodes, workers and transports: from their tables to plans, by the plugins that their types name.
 
 A table is split in two: the engine's keys are validated here, the rest is the plugin's. A node
 with any error is left out of the draft.
@@ -17,7 +17,7 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES, engine_keys
 from dagflow.config.validation import validate
 from dagflow.errors import describe
-from dagflow.graph.plan import JoinPlan, NodePlan, RetryPlan, WorkerPlan
+from dagflow.graph.plan import JoinPlan, NodePlan, RetryPlan, TransportPlan, WorkerPlan
 from dagflow.graph.plugins import ask_declarations, load_plugin, missing_type_hint
 from dagflow.units import render_duration
 
@@ -39,7 +39,7 @@ class _Parts(NamedTuple):
 
 
 def build_nodes(draft: Draft, document: Document, registry: Registry) -> list[Diagnostic]:
-    """Put all nodes and workers that can be built into the draft."""
+    """Put all nodes, workers and transports that can be built into the draft."""
     builder = _Builder(draft, document, registry)
     draft.worker_names = tuple(named_tables(document, "worker"))
     draft.strays, draft.nameless = stray_names(document), has_nameless(document)
@@ -49,6 +49,8 @@ def build_nodes(draft: Draft, document: Document, registry: Registry) -> list[Di
             builder.add_node(kind, name, table)
     for name, table in named_tables(document, "worker").items():
         builder.add_worker(name, table)
+    for name, table in named_tables(document, "transport").items():
+        builder.add_transport(name, table)
     return builder.diagnostics
 
 
@@ -82,6 +84,11 @@ class _Builder:
         if workers is not None:
             plan = WorkerPlan(name, parts.table.type, parts.cls, parts.options, parts.table, workers)
             self._draft.workers[name] = plan
+
+    def add_transport(self, name: str, table: dict[str, Any]) -> None:
+        parts = self._parts("transport", name, table, ("transports", name))
+        if parts is not None:
+            self._draft.transports[name] = TransportPlan(name, parts.table.type, parts.cls, parts.options)
 
     def _parts(self, kind: str, name: str, values: dict[str, Any], key: Key) -> _Parts | None:
         mine = engine_keys(kind)

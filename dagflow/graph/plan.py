@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.config.tables import TracingTable
     from dagflow.expressions import Expression
-    from dagflow.plugin import Exporter, ModelWorker, Node, Transport
+    from dagflow.plugin import Exporter, ModelWorker, Node
+    from dagflow.transport import Transport
 
 AGEING_S: Final = 10.0
 """The wait that counts as much as one priority more, where an edge does not say, in seconds."""
@@ -126,7 +127,10 @@ class SpillPlan:
 
 @dataclass(frozen=True, slots=True)
 class EdgePlan:
-    """One edge. `port` is None for the main output of `source`."""
+    """One edge. `port` is None for the main output of `source`; `called` is its name, if that does not follow.
+
+    `sessions` tells the two ends of an edge over a transport that records of one session keep their order behind it.
+    """
 
     source: str
     target: str
@@ -143,6 +147,8 @@ class EdgePlan:
     when: Expression | None = None
     best_effort: bool = False
     via: str = "memory"
+    called: str | None = None
+    sessions: bool = False
 
     @property
     def drops(self) -> bool:
@@ -157,7 +163,7 @@ class EdgePlan:
     @property
     def name(self) -> str:
         """The edge's name in reports and metrics: `a -> b`."""
-        return f"{self.origin} -> {self.target}"
+        return self.called or f"{self.origin} -> {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,25 @@ class WorkerPlan:
     options: BaseModel
     guards: GuardKeys = _UNGUARDED
     workers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransportPlan:
+    """What carries edges; `durable` says whether they go from program to program."""
+
+    name: str
+    type: str
+    cls: type[Transport]
+    options: BaseModel
+
+    @property
+    def durable(self) -> bool:
+        """Whether what it carries outlives the program, so that the ends of an edge may be in different ones."""
+        return self.cls.durable
+
+    def build(self) -> Transport:
+        """Construct the plugin; does no I/O."""
+        return self.cls(self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +267,7 @@ class Plan:
     nodes: Mapping[str, NodePlan]
     edges: tuple[EdgePlan, ...]
     workers: Mapping[str, WorkerPlan] = field(default_factory=dict)
-    transports: Mapping[str, type[Transport]] = field(default_factory=dict)
+    transports: Mapping[str, TransportPlan] = field(default_factory=dict)
     logging: LoggingPlan = LoggingPlan()
     dead_letters: DeadLettersPlan | None = None
     checkpoint: CheckpointPlan | None = None

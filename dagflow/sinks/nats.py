@@ -80,9 +80,8 @@ class Nats(Sink):
         await self._connection.open()
         if options.stream is not None:
             await find_stream(self._connection, options.stream)
-        self._publisher = Publisher(
-            self._connection, options.stream, options.publish_timeout, options.on_full == "wait"
-        )
+        room_s = None if options.on_full == "wait" else 0.0
+        self._publisher = Publisher(self._connection, options.stream, options.publish_timeout, room_s)
         await self._publisher.open()
 
     async def close(self) -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from dagflow.channel.channel import Channel
 from dagflow.channel.lanes import LaneChannel
-from dagflow.plugin import Transport
+from dagflow.transport import Transport
 
 if TYPE_CHECKING:
+    from dagflow.context import ChannelLinks
     from dagflow.graph.plan import EdgePlan
-    from dagflow.plugin import ChannelLinks
 
 
 class Memory(Transport):

@@ -8,8 +8,8 @@ import pytest
 
 from dagflow.channel.channel import Channel
 from dagflow.channel.doorbell import Doorbell
+from dagflow.context import ChannelLinks
 from dagflow.graph.plan import EdgePlan
-from dagflow.plugin import ChannelLinks
 from dagflow.record import Outcome, Record
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.lanes import Lane, LaneChannel, jump_hash, lane_of
+from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.graph.plan import EdgePlan
-from dagflow.plugin import ChannelLinks
 from dagflow.record import Record
 
 

@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dagflow.channel.channel import Channel
 from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.lanes import Lane, LaneChannel, lane_of
+from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.graph.plan import EdgePlan
-from dagflow.plugin import ChannelLinks
 from dagflow.record import Record
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from dagflow.channel.channel import Channel
 from dagflow.channel.doorbell import Doorbell
+from dagflow.context import ChannelLinks
 from dagflow.errors import WouldBlock
 from dagflow.graph.plan import EdgePlan
-from dagflow.plugin import ChannelLinks
 from dagflow.record import Record
 
 

@@ -13,10 +13,10 @@ from disks import small_files
 from dagflow.channel.doorbell import Doorbell
 from dagflow.channel.overflow import SpillChannel
 from dagflow.completion import Completion
+from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.exchange import Usage
 from dagflow.graph.plan import EdgePlan, SpillPlan
-from dagflow.plugin import ChannelLinks
 from dagflow.record import Outcome, Record
 
 pytestmark = pytest.mark.anyio

@@ -10,12 +10,13 @@ from rigs import Flow, FunctionStage, ListSink, ListSource, edge_of, records
 
 from dagflow.channel.channel import Channel
 from dagflow.channel.doorbell import Doorbell
+from dagflow.context import ChannelLinks
 from dagflow.engine.join import Join
 from dagflow.engine.place import NOWHERE, Place
 from dagflow.errors import EndOfStream, RecordError, WouldBlock
 from dagflow.expressions import Expression
 from dagflow.graph.plan import JoinPlan, NodePlan
-from dagflow.plugin import ChannelLinks, NoOptions
+from dagflow.plugin import NoOptions
 from dagflow.record import Outcome, Record, Ticket
 
 ALL = JoinPlan("all")

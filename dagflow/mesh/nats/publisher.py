@@ -55,14 +55,14 @@ class Publisher:
         connection: open.
         stream: that must take the messages; None for any.
         patience_s: how long a message is tried, in seconds, while no server takes it.
-        waits_for_room: whether a message waits, for as long as it takes, while the stream is full.
+        room_s: how long a message waits while the stream is full, in seconds; None for as long as it takes.
     """
 
-    def __init__(self, connection: Connection, stream: str | None, patience_s: float, waits_for_room: bool) -> None:
+    def __init__(self, connection: Connection, stream: str | None, patience_s: float, room_s: float | None) -> None:
         self._connection = connection
         self._stream = stream
         self._patience_s = patience_s
-        self._waits_for_room = waits_for_room
+        self._room_s = room_s
         self._waiting: dict[str, tuple[asyncio.Future[_Answer | None], float]] = {}
         # While a stream is full, one after the other tries to get in, in the order in which they came.
         self._narrow = asyncio.Lock()
@@ -107,13 +107,16 @@ class Publisher:
             given[ID_HEADER] = id
         if self._stream is not None:
             given[_STREAM_HEADER] = self._stream
+        began = asyncio.get_running_loop().time()
         if not self._narrow.locked():
             with suppress(_Full):
-                return await self._insist(subject, given, payload, waits=False)
+                return await self._insist(subject, given, payload, began, waits=False)
         async with self._narrow:
-            return await self._insist(subject, given, payload, waits=True)
+            return await self._insist(subject, given, payload, began, waits=True)
 
-    async def _insist(self, subject: str, headers: Mapping[str, str], payload: bytes, waits: bool) -> bool:
+    async def _insist(
+        self, subject: str, headers: Mapping[str, str], payload: bytes, began: float, waits: bool
+    ) -> bool:
         """Send a message until it is stored, or there is no hope; `waits` for room, or raises `_Full`."""
         ends = asyncio.get_running_loop().time() + self._patience_s
         refusals = 0
@@ -121,7 +124,7 @@ class Publisher:
             answer = await self._send(subject, headers or None, payload)
             if answer is not None and answer.error is None:
                 return answer.duplicate
-            is_full = self._check(subject, None if answer is None else answer.error, ends)
+            is_full = self._check(subject, None if answer is None else answer.error, began, ends)
             if is_full and not waits:
                 raise _Full
             if answer is not None:
@@ -154,7 +157,7 @@ class Publisher:
         except (errors.Error, OSError) as error:
             raise NotPublished(subject, said(error), retryable=True) from error
 
-    def _check(self, subject: str, fault: _Fault | None, ends: float) -> bool:
+    def _check(self, subject: str, fault: _Fault | None, began: float, ends: float) -> bool:
         """Say whether the stream is full; raise where there is to be no other attempt."""
         is_late = asyncio.get_running_loop().time() >= ends
         if fault is None:
@@ -162,8 +165,8 @@ class Publisher:
                 raise NotPublished(subject, f"no server acknowledged it within {self._patience_s:g} s", retryable=True)
             return False
         if fault.err_code in _NO_ROOM:
-            if not self._waits_for_room:
-                raise NotPublished(subject, f"the stream is full ({fault.description})", retryable=True)
+            if self._room_s is not None and asyncio.get_running_loop().time() - began >= self._room_s:
+                raise NotPublished(subject, f"the stream is full ({fault.description})", retryable=True, is_full=True)
             return True
         if fault.code < 500 and fault.err_code != _IN_PROCESS:
             raise NotPublished(subject, fault.description)

@@ -7,9 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.channel.doorbell import Doorbell
+from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.graph.plan import EdgePlan
-from dagflow.plugin import ChannelLinks
 from dagflow.record import Outcome, Record
 from dagflow.testing.conformance.rule import demand, rule
 
