@@ -18,6 +18,7 @@ from dagflow.registry import Registry
 from dagflow.transport import Transport
 
 if TYPE_CHECKING:
+    from dagflow.graph.plan import EdgePlan
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -280,6 +281,37 @@ class Wire(Memory):
     """Carries edges elsewhere."""
 
 
+class Given(Sink):
+    """Hands records over."""
+
+    hands_off = True
+
+    async def write(self, record: Record) -> None:
+        """Nothing to do."""
+
+
+class Taken(Source):
+    """Takes records over."""
+
+    finite = False
+    takes_over = True
+
+    async def records(self) -> AsyncIterator[Record]:
+        yield Record()
+
+
+class Carry(Transport):
+    """Carries edges from program to program."""
+
+    durable = True
+
+    def build_outlet(self, edge: EdgePlan) -> Sink:
+        return Given()
+
+    def build_inlet(self, edge: EdgePlan) -> Source:
+        return Taken()
+
+
 class Greedy(Stage):
     """Breaks the contract: redefines a key of the engine."""
 
@@ -378,6 +410,7 @@ OFFERS = (
     offer("workers", "remote", "toys:Remote"),
     offer("transports", "memory", "toys:Memory"),
     offer("transports", "wire", "toys:Wire"),
+    offer("transports", "carry", "toys:Carry"),
 )
 
 BROKEN = (

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.errors import ConfigError
 from dagflow.graph.draft import edge_key
-from dagflow.graph.plan import EdgePlan, NodePlan, Plan, TransportPlan
+from dagflow.graph.plan import EdgePlan, NodePlan, Plan
 from dagflow.graph.plugins import ask_declarations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from dagflow.graph.transport_plan import TransportPlan
 
 _AHEAD: Final = 2  # records that wait before a node, for each of its slots: more would be kept from other machines
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from dagflow.config.keys import Key
     from dagflow.config.tables import PipelineTable
-    from dagflow.graph.plan import EdgePlan, ExporterPlan, Kind, NodePlan, TransportPlan, WorkerPlan
+    from dagflow.graph.plan import EdgePlan, ExporterPlan, Kind, NodePlan, WorkerPlan
+    from dagflow.graph.transport_plan import TransportPlan
 
 ERROR_PORT = "error"
 

@@ -16,9 +16,10 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import DefaultsTable, EdgeDefaults, EdgeTable
 from dagflow.config.validation import validate
 from dagflow.graph.draft import ERROR_PORT, edge_key
-from dagflow.graph.plan import AGEING_S, EdgePlan, SpillPlan, TransportPlan
+from dagflow.graph.plan import AGEING_S, EdgePlan, SpillPlan
 from dagflow.graph.plugins import load_plugin
 from dagflow.graph.spilling import check_spill
+from dagflow.graph.transport_plan import TransportPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

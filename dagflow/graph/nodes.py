@@ -17,8 +17,9 @@ from dagflow.config.suggest import did_you_mean
 from dagflow.config.tables import NAMED_TABLES, engine_keys
 from dagflow.config.validation import validate
 from dagflow.errors import describe
-from dagflow.graph.plan import JoinPlan, NodePlan, RetryPlan, TransportPlan, WorkerPlan
+from dagflow.graph.plan import JoinPlan, NodePlan, RetryPlan, WorkerPlan
 from dagflow.graph.plugins import ask_declarations, load_plugin, missing_type_hint
+from dagflow.graph.transport_plan import TransportPlan
 from dagflow.units import render_duration
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.config.tables import TracingTable
     from dagflow.expressions import Expression
+    from dagflow.graph.transport_plan import TransportPlan
     from dagflow.plugin import Exporter, ModelWorker, Node
-    from dagflow.transport import Transport
 
 AGEING_S: Final = 10.0
 """The wait that counts as much as one priority more, where an edge does not say, in seconds."""
@@ -181,25 +181,6 @@ class WorkerPlan:
     options: BaseModel
     guards: GuardKeys = _UNGUARDED
     workers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TransportPlan:
-    """What carries edges; `durable` says whether they go from program to program."""
-
-    name: str
-    type: str
-    cls: type[Transport]
-    options: BaseModel
-
-    @property
-    def durable(self) -> bool:
-        """Whether what it carries outlives the program, so that the ends of an edge may be in different ones."""
-        return self.cls.durable
-
-    def build(self) -> Transport:
-        """Construct the plugin; does no I/O."""
-        return self.cls(self.options)
 
 
 @dataclass(frozen=True, slots=True)

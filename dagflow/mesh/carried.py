@@ -8,12 +8,17 @@ from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
-from dagflow.mesh.wire import to_header
+from dagflow.mesh.wire import from_wire, is_from_dagflow, to_header
+from dagflow.record import UnreadableInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dagflow.errors import RecordError
     from dagflow.graph.plan import EdgePlan
     from dagflow.record import Record
 
+_SHOWN: Final = 10_000  # bytes of an unreadable payload that are kept to be looked at
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")  # for names of streams and topics alike
 
 
@@ -27,6 +32,22 @@ def carrier_name(pipeline: str, edge: EdgePlan) -> str:
 def carried_key(carrier: str, place: str) -> bytes:
     """Give the key of a record that was taken over: the same whenever it comes from this place of this carrier."""
     return blake2b(f"{carrier}\n{place}".encode(), digest_size=16).digest()
+
+
+def take_over(headers: Mapping[str, str] | None, payload: bytes, clock: Callable[[], float]) -> Record:
+    """Make the record of a message.
+
+    Raises:
+        ValueError: it is none, or of a version that this dagflow does not know.
+    """
+    if headers is None or not is_from_dagflow(headers):
+        raise ValueError("it is no record of dagflow")
+    return from_wire(headers, payload, clock)
+
+
+def unreadable(fault: RecordError, payload: bytes, id: str) -> Record:
+    """Give what fails in the place of a message that is no record, with what can be shown of it."""
+    return UnreadableInput(fault, {"message": payload[:_SHOWN].decode(errors="replace")}, id)
 
 
 class Names:

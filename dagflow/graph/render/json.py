@@ -19,7 +19,7 @@ prints it, with references unresolved and secrets redacted. `layer` counts from 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagflow.graph.plan import EdgePlan, NodePlan, Plan, WorkerPlan
+
+
+_OF_CUTS: Final = frozenset({"called", "sessions"})  # how a cut edge is named, and what its end is told
 
 
 def render_json(plan: Plan) -> str:
@@ -75,7 +78,7 @@ def _node(plan: Plan, node: NodePlan, layer: int, position: int) -> dict[str, An
 
 
 def _edge(edge: EdgePlan) -> dict[str, Any]:
-    values = {field.name: getattr(edge, field.name) for field in fields(edge)}
+    values = {field.name: getattr(edge, field.name) for field in fields(edge) if field.name not in _OF_CUTS}
     spill = None if edge.spill is None else {"path": str(edge.spill.path), "max_bytes": edge.spill.max_bytes}
     when = None if edge.when is None else edge.when.source
     return {"name": edge.name, **values, "spill": spill, "when": when}

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.channel.lanes import lane_of
 from dagflow.errors import EdgeFull, NotPublished, PluginError, RedeliveredTooOften, UnreadableRecord
-from dagflow.mesh.carried import Names, carried_key, carrier_name
+from dagflow.mesh.carried import Names, carried_key, carrier_name, take_over, unreadable
 from dagflow.mesh.nats.connection import Connection
 from dagflow.mesh.nats.consumer import Consumer
 from dagflow.mesh.nats.jetstream import find_stream
 from dagflow.mesh.nats.publisher import Publisher
-from dagflow.mesh.wire import from_wire, to_wire
+from dagflow.mesh.wire import to_wire
 from dagflow.plugin import Sink, Source
-from dagflow.record import Outcome, Record, RefusedInput, UnreadableInput
+from dagflow.record import Outcome, Record, RefusedInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from dagflow.plugin import Context
 
 _BATCH: Final = 256
-_SHOWN: Final = 10_000  # characters of an unreadable payload that are kept to be looked at
 
 
 class Outlet(Sink):
@@ -84,11 +83,9 @@ class Outlet(Sink):
     def _partition(self, record: Record) -> int:
         if self._partitions == 1:
             return 0
-        return (
-            next(self._turns) % self._partitions
-            if record.session is None
-            else lane_of(record.session, self._partitions)
-        )
+        if record.session is None:
+            return next(self._turns) % self._partitions
+        return lane_of(record.session, self._partitions)
 
 
 class Inlet(Source):
@@ -149,12 +146,10 @@ class Inlet(Source):
         place, headers, payload = f"{delivery.key[0]}.{delivery.key[1]}", delivery.headers, delivery.payload
         delivery.headers, delivery.payload = None, b""  # it is held until it is done, and the record has them
         try:
-            record = from_wire(headers or {}, payload, self.context.clock)
+            record = take_over(headers, payload, self.context.clock)
         except ValueError as error:
             fault = UnreadableRecord(f"`{self._stream}`, message {delivery.sequence}", str(error))
-            record = UnreadableInput(
-                fault, {"message": payload[:_SHOWN].decode(errors="replace")}, str(delivery.sequence)
-            )
+            record = unreadable(fault, payload, str(delivery.sequence))
         else:
             if delivery.deliveries > self.options.max_redeliveries + 1:
                 record = RefusedInput(RedeliveredTooOften(delivery.deliveries - 1), record)
