@@ -18,12 +18,11 @@ from dagflow.registry import Registry
 from dagflow.transport import Transport
 
 if TYPE_CHECKING:
-    from dagflow.graph.plan import EdgePlan
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from dagflow.config.diagnostics import Diagnostic
-    from dagflow.graph.plan import Plan
+    from dagflow.graph.plan import EdgePlan, Plan
 
 
 class Lines(Source):
