@@ -116,6 +116,22 @@ async def bounded(work: Awaitable[Any], timeout_s: float) -> bool:
     return bool(done)
 
 
+async def has_topic(options: KafkaOptions, topic: str) -> bool:
+    """Say whether there is a topic; asks for all of them, since a question for one may create it.
+
+    Raises:
+        PluginError: there is no client library, or the brokers cannot be reached or refuse.
+    """
+    aiokafka = load_aiokafka("type `kafka`")
+    consumer = aiokafka.AIOKafkaConsumer(**settings(options))
+    lifetime = Lifetime(consumer, options.servers)
+    try:
+        await lifetime.start()
+        return topic in await consumer.topics()
+    finally:
+        await lifetime.stop()
+
+
 def reason_of(error: BaseException, servers: Sequence[str] = ()) -> str:
     """Say why something failed."""
     name = type(error).__name__

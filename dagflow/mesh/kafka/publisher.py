@@ -56,15 +56,18 @@ class Publisher:
         if producer is not None:
             await self._lifetime.stop()
 
-    async def publish(self, payload: bytes, key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> None:
+    async def publish(self, payload: bytes, key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> Any:
         """Send a message, and wait until it is acknowledged.
+
+        Returns:
+            Where it was stored: `topic_partition` and `offset`.
 
         Raises:
             NotPublished: it was not.
         """
         topic = self._options.topic
         try:
-            await (await self._producer.send(topic, payload, key, headers=headers))
+            return await (await self._producer.send(topic, payload, key, headers=headers))
         except self._errors as error:
             retryable = bool(error.retriable) or type(error).__name__ == "KafkaTimeoutError"
             raise NotPublished(topic, reason_of(error), retryable) from error
