@@ -13,6 +13,7 @@ import typer
 from dagflow.cli.dlq import dlq
 from dagflow.cli.graph import graph
 from dagflow.cli.init import init
+from dagflow.cli.mesh import mesh
 from dagflow.cli.new import new
 from dagflow.cli.plugins import plugins
 from dagflow.cli.run import run
@@ -62,5 +63,6 @@ for command in (run, validate, graph, show, schema, init, top, tap):
 app.add_typer(plugins, name="plugins")
 app.add_typer(dlq, name="dlq")
 app.add_typer(spill, name="spill")
+app.add_typer(mesh, name="mesh")
 app.add_typer(new, name="new")
 app.add_typer(worker, name="worker")

@@ -50,8 +50,8 @@ def inlet_name(edge: EdgePlan) -> str:
 
 
 def carried_edges(plan: Plan) -> list[EdgePlan]:
-    """Give the edges that go from program to program."""
-    return [edge for edge in plan.edges if _is_carried(edge, plan)]
+    """Give the edges that go from program to program, as their transports are told of them."""
+    return [_told(edge, plan) for edge in plan.edges if _is_carried(edge, plan)]
 
 
 def cut_plan(plan: Plan, only: Collection[str] = ()) -> Plan:
@@ -95,6 +95,10 @@ def _is_carried(edge: EdgePlan, plan: Plan) -> bool:
     return transport is not None and transport.durable
 
 
+def _told(edge: EdgePlan, plan: Plan) -> EdgePlan:
+    return replace(edge, sessions=plan.nodes[edge.target].affinity is not None)
+
+
 def _check_cuts(plan: Plan, here: set[str]) -> Iterator[Diagnostic]:
     for index, edge in enumerate(plan.edges):
         if (edge.source in here) is not (edge.target in here) and not _is_carried(edge, plan):
@@ -106,7 +110,7 @@ def _check_cuts(plan: Plan, here: set[str]) -> Iterator[Diagnostic]:
 
 def _end(kind: Any, edge: EdgePlan, plan: Plan) -> EndPlan:
     transport = plan.transports[edge.via]
-    edge = replace(edge, sessions=plan.nodes[edge.target].affinity is not None)
+    edge = _told(edge, plan)
     name = outlet_name(edge) if kind == "sink" else inlet_name(edge)
     common = {"name": name, "kind": kind, "type": transport.type, "options": transport.options}
     ends = {"transport": transport, "edge": edge}
