@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Any
 
-from dagflow import Transport
+from dagflow import Sink, Source, Transport
 from dagflow.channel.channel import Channel
 from dagflow.channel.statistics import ChannelStatistics
 from dagflow.errors import WouldBlock
@@ -99,7 +100,47 @@ class Uncancelled(Channel):
         pass
 
 
-SOUND = {"memory": Sample(Memory)}
+class End(Sink):
+    """Hands records over to nobody."""
+
+    hands_off = True
+
+    async def write(self, record: Record) -> None:
+        """Nothing to do."""
+
+
+class Begin(Source):
+    """Takes nothing over."""
+
+    finite = False
+    takes_over = True
+
+    async def records(self) -> AsyncIterator[Record]:
+        yield Record()
+
+
+class Carrying(Transport):
+    """Builds the ends of edges."""
+
+    durable = True
+
+    def build_outlet(self, edge: Any) -> Sink:
+        return End()
+
+    def build_inlet(self, edge: Any) -> Source:
+        return Begin()
+
+
+class Keeping(Carrying):
+    """Builds a start that delivers."""
+
+    def build_outlet(self, edge: Any) -> Sink:
+        end = End()
+        end.hands_off = False
+        return end
+
+
+SOUND = {"memory": Sample(Memory), "carrying": Sample(Carrying)}
 
 BROKEN = {
     "TRANSPORT-1": transport(Miscounting),
@@ -109,4 +150,5 @@ BROKEN = {
     "TRANSPORT-5": transport(Unending),
     "TRANSPORT-6": transport(Dropping),
     "TRANSPORT-7": transport(Uncancelled),
+    "TRANSPORT-8": Sample(Keeping),
 }

@@ -8,9 +8,16 @@ import pytest
 from peers.nats_client import client_of
 from peers.nats_server import NatsServer
 
+from dagflow.graph.plan import EdgePlan
+from dagflow.mesh.carried import carrier_name
+from dagflow.mesh.nats.edges import Inlet, Outlet, subject_of
 from dagflow.sinks.nats import Nats as NatsSink
 from dagflow.sources.nats import Nats as NatsSource
 from dagflow.testing import Sample, SinkConformance, SourceConformance
+from dagflow.transports.nats import Nats as NatsTransport
+
+STREAM = carrier_name("", EdgePlan("in", "work"))
+SUBJECT = subject_of(STREAM)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +28,7 @@ def server(tmp_path_factory):
         async with client_of(server) as client:
             await client.make("S", ("s.>",), max_msgs=500)
             await client.make("OUT", ("out.>",))
+            await client.make(STREAM, (f"{SUBJECT}.*",))
 
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
         asyncio.run(make())
@@ -88,3 +96,34 @@ class TestSinkForOthers(SinkConformance):
     def plugin(self, server):
         given = options(server, subject="out.{n}", partitions=4, format="records", deduplicate=False)
         return Sample(FreshSink, given, arrived=lambda _: stored(server))
+
+
+EDGE = EdgePlan("in", "work")
+
+
+def end(server, build):
+    """One end of an edge over the server."""
+    transport = NatsTransport(NatsTransport.Options(**options(server)))
+    return getattr(transport, build)(EDGE)
+
+
+class TestOutlet(SinkConformance):
+    """Where an edge over the server starts."""
+
+    @pytest.fixture
+    def plugin(self, server):
+        return Sample(Outlet, build=lambda: end(server, "build_outlet"))
+
+
+class TestInlet(SourceConformance):
+    """Where it ends."""
+
+    @pytest.fixture
+    def plugin(self, server):
+        async def feed(_):
+            async with client_of(server) as client:
+                for number in range(40):
+                    headers = {"Dagflow-Version": "1", "Dagflow-Id": str(number)}
+                    await client.js.publish(f"{SUBJECT}.0", b'{"fields": {"input": "x"}}', headers=headers)
+
+        return Sample(Inlet, build=lambda: end(server, "build_inlet"), feed=feed)

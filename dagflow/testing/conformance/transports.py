@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import wraps
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,15 +11,33 @@ from dagflow.channel.doorbell import Doorbell
 from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.graph.plan import EdgePlan
+from dagflow.plugin import Sink, Source
 from dagflow.record import Outcome, Record
 from dagflow.testing.conformance.rule import demand, rule
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagflow.testing.conformance.rule import Rule
     from dagflow.testing.conformance.trial import Trial
 
 _CAPACITY: Final = 3
 _STEPS: Final = 300
 _POLICIES: Final = ("block", "drop_newest", "drop_oldest", "drop_lowest")
+
+
+def _rule_for_channels(id: str) -> Callable[[Callable[[Any], Awaitable[None]]], Rule]:
+    """Make a rule for transports that carry edges inside a program; others keep it by building no channels."""
+
+    def make(check: Callable[[Any], Awaitable[None]]) -> Rule:
+        @wraps(check)
+        async def tried(trial: Trial) -> None:
+            if not trial.sample.cls.durable:  # type: ignore[attr-defined]
+                await check(trial)
+
+        return rule(id)(tried)
+
+    return make
 
 
 class _Play:
@@ -69,7 +88,7 @@ class _Play:
         self.lost.append((record, outcome))
 
 
-@rule("TRANSPORT-1")
+@_rule_for_channels("TRANSPORT-1")
 async def balances(trial: Trial) -> None:
     """The books of a channel balance at any time: offered = taken + shed + expired + cancelled + buffered."""
     async with trial.opened() as transport:
@@ -79,7 +98,7 @@ async def balances(trial: Trial) -> None:
             demand(s.offered == ended, f"{s.offered} records were offered, and {ended} are accounted for")
 
 
-@rule("TRANSPORT-2")
+@_rule_for_channels("TRANSPORT-2")
 async def loses_nothing(trial: Trial) -> None:
     """A record is handed out once, or lost once and told to `on_lost`; while neither has happened, it is buffered."""
     async with trial.opened() as transport:
@@ -92,7 +111,7 @@ async def loses_nothing(trial: Trial) -> None:
             )
 
 
-@rule("TRANSPORT-3")
+@_rule_for_channels("TRANSPORT-3")
 async def is_bounded(trial: Trial) -> None:
     """A channel never holds more than its capacity; full, it refuses with `WouldBlock` where its policy is to wait."""
     async with trial.opened() as transport:
@@ -104,7 +123,7 @@ async def is_bounded(trial: Trial) -> None:
             demand(all(taken) != (policy == "block"), f"full, a channel with `{policy}` took {sum(taken)} records")
 
 
-@rule("TRANSPORT-4")
+@_rule_for_channels("TRANSPORT-4")
 async def keeps_order(trial: Trial) -> None:
     """Records come out in the order in which they went in."""
     async with trial.opened() as transport:
@@ -117,7 +136,7 @@ async def keeps_order(trial: Trial) -> None:
         demand(play.taken == play.sent[: len(play.taken)], f"out came {[r.id for r in play.taken]}")
 
 
-@rule("TRANSPORT-5")
+@_rule_for_channels("TRANSPORT-5")
 async def closes(trial: Trial) -> None:
     """A closed channel takes nothing more, hands out what it holds, and then says `EndOfStream`."""
     async with trial.opened() as transport:
@@ -137,7 +156,7 @@ async def closes(trial: Trial) -> None:
         demand(ended, "a channel that is closed and empty does not say so")
 
 
-@rule("TRANSPORT-6")
+@_rule_for_channels("TRANSPORT-6")
 async def can_be_abandoned(trial: Trial) -> None:
     """An abandoned channel tells `on_lost` of all that it held and all that is still sent, as cancelled."""
     async with trial.opened() as transport:
@@ -150,7 +169,7 @@ async def can_be_abandoned(trial: Trial) -> None:
         demand(told == [Outcome.CANCELLED] * 3, f"of 3 records, the channel told {[str(o) for o in told]}")
 
 
-@rule("TRANSPORT-7")
+@_rule_for_channels("TRANSPORT-7")
 async def cancels(trial: Trial) -> None:
     """`cancel` takes every record of a ticket out, and tells `on_lost`."""
     async with trial.opened() as transport:
@@ -161,6 +180,19 @@ async def cancels(trial: Trial) -> None:
         told = [(record.id, outcome) for record, outcome in play.lost]
         demand(told == [("0", Outcome.CANCELLED)], f"for the ticket of record 0, the channel told {told}")
         demand(play.channel.statistics().buffered == 1, "the channel did not keep the record of another ticket")
+
+
+@rule("TRANSPORT-8")
+async def has_ends(trial: Trial) -> None:
+    """A durable transport builds for an edge a sink that `hands_off` and a source that `takes_over`, which has no end."""
+    transport = trial.build()
+    if not transport.durable:
+        return
+    edge = EdgePlan("a", "b", capacity=_CAPACITY)
+    outlet, inlet = transport.build_outlet(edge), transport.build_inlet(edge)
+    demand(isinstance(outlet, Sink) and outlet.hands_off, f"the start of an edge is a {type(outlet).__name__}")
+    demand(isinstance(inlet, Source) and inlet.takes_over, f"the end of an edge is a {type(inlet).__name__}")
+    demand(not inlet.finite, "the end of an edge ends by itself, but more may come")
 
 
 def _plays(trial: Trial, transport: Any) -> Any:
@@ -183,4 +215,5 @@ TRANSPORT_RULES: Final = (
     closes,
     can_be_abandoned,
     cancels,
+    has_ends,
 )
