@@ -65,9 +65,22 @@ class Record(dict[str, Any]):
         port: the port of the node through which the record leaves; None is the main output.
         ticket: the engine's, not the plugin's; None before acceptance.
         key: a hash of the input that it was made of, 16 bytes; set by resumable sources alone.
+        reply_to: where somebody at another machine waits for its answer; set by sources that take over alone.
     """
 
-    __slots__ = ("deadline", "id", "key", "meta", "port", "priority", "queued_at", "session", "size_bytes", "ticket")
+    __slots__ = (
+        "deadline",
+        "id",
+        "key",
+        "meta",
+        "port",
+        "priority",
+        "queued_at",
+        "reply_to",
+        "session",
+        "size_bytes",
+        "ticket",
+    )
 
     __eq__ = object.__eq__  # type: ignore[assignment]
     __ne__ = object.__ne__  # type: ignore[assignment]
@@ -162,6 +175,8 @@ class Ticket:
         delivered: the record as the first sink took it; noted only if the source can cancel.
         gatherings: what each join has of it; None until a join has to know of it.
         handed_off: how many branches a transport took.
+        far, far_error: how it ended at another machine, where somebody waits here for that.
+        waits: whether somebody waits here for its answer.
         repeats: whether its source may hand it in once more, with the same key, after a crash.
         accepted: what dead letters say of its acceptance; None where none is kept of it.
         trail: what happened to it on its way; None where nobody wants to know.
@@ -179,6 +194,8 @@ class Ticket:
         "delivered",
         "error",
         "extra",
+        "far",
+        "far_error",
         "gatherings",
         "handed_off",
         "kept",
@@ -188,6 +205,7 @@ class Ticket:
         "repeats",
         "running",
         "trail",
+        "waits",
     )
 
     def __init__(self, record: Record, owner: TicketOwner) -> None:
@@ -195,7 +213,9 @@ class Ticket:
         self.owner = owner
         self.branches = 1
         self.extra = self.handed_off = 0
-        self.repeats = False
+        self.repeats = self.waits = False
+        self.far: Outcome | None = None
+        self.far_error: RecordError | None = None
         self.error: RecordError | None = None
         self.cancelled = False
         self.running: set[Callable[[], object]] | None = None
@@ -263,13 +283,18 @@ class Ticket:
         if self.error is None:
             self.error = error
 
+    def note_far(self, outcome: Outcome, error: RecordError | None) -> None:
+        """Note how it ended at another machine; of several, the weightiest outcome counts."""
+        if self.far is None or _RANK[outcome] < _RANK[self.far]:
+            self.far, self.far_error = outcome, error
+
     def let_go(self) -> None:
         """Forget the records and the error, once the owner has seen the outcome.
 
         They refer back to the ticket; each would keep the other until the next garbage collection.
         """
         self.record.ticket = self.answer = self.delivered = None
-        self.error = self.gatherings = self.accepted = None
+        self.error = self.far_error = self.gatherings = self.accepted = None
 
     def release(self) -> None:
         """End one branch that contributes no outcome, since others carry on for it."""

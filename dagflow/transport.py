@@ -19,9 +19,11 @@ class Transport(Plugin):
     Attributes:
         durable: whether what it carries outlives the program. An edge over it is cut in two: where it starts, a sink
             hands records to it, and where it ends, a source takes them over. Both may be in different programs.
+        answers: for a durable one: whether answers and outcomes come back to callers who wait where a record came from.
     """
 
     durable: ClassVar[bool] = False
+    answers: ClassVar[bool] = False
 
     def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
         """Build the channel of one edge; only asked of one that is not `durable`."""

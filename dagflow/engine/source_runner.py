@@ -144,6 +144,8 @@ class SourceRunner:
             self._book.give_back(ticket)
         else:
             self._book.settle(ticket, outcome)
+        if ticket.far is not None and outcome is Outcome.HANDED_OFF:
+            outcome, ticket.error = ticket.far, ticket.far_error  # what is told here, and counted there
         if ticket.trail is not None:
             took_ns = perf_counter_ns() - ticket.trail.accepted_ns
             self.durations[outcome].observe(took_ns)
@@ -231,6 +233,7 @@ class SourceRunner:
                 return
 
     def _mark(self, ticket: Ticket) -> None:
+        ticket.waits = self.plugin.serves
         if self.plugin.can_cancel:
             ticket.running = set()
         if self._tracer is not None:

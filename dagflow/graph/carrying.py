@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
-from dagflow.graph.draft import ERROR_PORT, edge_key
-from dagflow.graph.order import reachable
+from dagflow.graph.cutting import awaited_edges
+from dagflow.graph.draft import edge_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +52,11 @@ def _check_settings(index: int, edge: EdgePlan, draft: Draft) -> Iterator[Diagno
 
 
 def _check_callers(draft: Draft) -> Iterator[Diagnostic]:
-    """Find edges over brokers between callers who wait and what answers them."""
-    serving = [node.name for node in draft.nodes.values() if node.serves]
-    answering = [node.name for node in draft.nodes.values() if node.answers]
-    links = [(edge.source, edge.target) for edge in draft.edges.values() if edge.port != ERROR_PORT]
-    after, before = reachable(serving, links), reachable(answering, ((end, start) for start, end in links))
+    """Find edges over brokers that bring no answers back, between callers who wait and what answers them."""
+    awaited = awaited_edges(draft.nodes.values(), draft.edges.values())
     for index, edge in draft.edges.items():
-        if is_carried(edge, draft) and edge.source in after and edge.target in before:
-            text = f"edge `{edge.name}` goes via `{edge.via}`, over which no answer comes back to who waits for it"
-            hint = "answer before this edge, with a sink of type `reply`, or take `via` off it"
+        if edge.name in awaited and is_carried(edge, draft) and not draft.transports[edge.via].cls.answers:
+            kind = draft.transports[edge.via].type
+            text = f"edge `{edge.name}` goes via `{edge.via}`, and over type `{kind}` no answer comes back to who waits"
+            hint = "answer before this edge, with a sink of type `reply`, or let it go over type `nats`"
             yield diagnose("answer-across-transport", text, edge_key(index, "via"), hint=hint)

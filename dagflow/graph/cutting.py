@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.errors import ConfigError
 from dagflow.graph.draft import edge_key
+from dagflow.graph.order import reachable
 from dagflow.graph.plan import EdgePlan, NodePlan, Plan
 from dagflow.graph.plugins import ask_declarations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from dagflow.graph.transport_plan import TransportPlan
 
@@ -52,6 +53,15 @@ def inlet_name(edge: EdgePlan) -> str:
 def carried_edges(plan: Plan) -> list[EdgePlan]:
     """Give the edges that go from program to program, as their transports are told of them."""
     return [_told(edge, plan) for edge in plan.edges if _is_carried(edge, plan)]
+
+
+def awaited_edges(nodes: Iterable[NodePlan], edges: Iterable[EdgePlan]) -> set[str]:
+    """Give the names of the edges that lead from callers who wait to what answers them."""
+    nodes, edges = list(nodes), list(edges)
+    links = [(edge.source, edge.target) for edge in edges]
+    after = reachable([node.name for node in nodes if node.serves], links)
+    before = reachable([node.name for node in nodes if node.answers], ((end, start) for start, end in links))
+    return {edge.name for edge in edges if edge.source in after and edge.target in before}
 
 
 def cut_plan(plan: Plan, only: Collection[str] = ()) -> Plan:
@@ -96,7 +106,8 @@ def _is_carried(edge: EdgePlan, plan: Plan) -> bool:
 
 
 def _told(edge: EdgePlan, plan: Plan) -> EdgePlan:
-    return replace(edge, sessions=plan.nodes[edge.target].affinity is not None)
+    answers = edge.name in awaited_edges(plan.nodes.values(), plan.edges)
+    return replace(edge, sessions=plan.nodes[edge.target].affinity is not None, answers=answers)
 
 
 def _check_cuts(plan: Plan, here: set[str]) -> Iterator[Diagnostic]:
@@ -118,9 +129,10 @@ def _end(kind: Any, edge: EdgePlan, plan: Plan) -> EndPlan:
     declared = ask_declarations(lambda _: plugin, transport.options)
     given: dict[str, Any] = {}
     if kind == "sink":
-        given["concurrency"] = plugin.default_concurrency
-        # What is published at the same time may be stored in another order.
-        given["affinity"] = plan.nodes[edge.target].affinity
+        # Records of callers stay in the outlet until their outcome comes back. Of others, those that are published at
+        # the same time may be stored in another order.
+        given["concurrency"] = plan.max_in_flight if edge.answers else plugin.default_concurrency
+        given["affinity"] = None if edge.answers else plan.nodes[edge.target].affinity
     return EndPlan(**common, cls=type(plugin), **declared, **given, **ends)
 
 

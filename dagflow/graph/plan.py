@@ -129,7 +129,8 @@ class SpillPlan:
 class EdgePlan:
     """One edge. `port` is None for the main output of `source`; `called` is its name, if that does not follow.
 
-    `sessions` tells the two ends of an edge over a transport that records of one session keep their order behind it.
+    `sessions` tells the two ends of an edge over a transport that records of one session keep their order behind it,
+    and `answers` that callers may wait for what happens behind it.
     """
 
     source: str
@@ -149,6 +150,7 @@ class EdgePlan:
     via: str = "memory"
     called: str | None = None
     sessions: bool = False
+    answers: bool = False
 
     @property
     def drops(self) -> bool:

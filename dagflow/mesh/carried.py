@@ -25,8 +25,12 @@ _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")  # for names of streams and topics
 def carrier_name(pipeline: str, edge: EdgePlan) -> str:
     """Name the stream or topic of an edge: names of nodes have no capitals, so that no two edges have the same one."""
     start = edge.source if edge.port is None else f"{edge.source}_PORT_{edge.port}"
-    fit = _UNFIT.sub(lambda found: f"_{ord(found[0]):x}_", pipeline)
-    return f"{fit}_EDGE_{start}_TO_{edge.target}"
+    return f"{fit(pipeline)}_EDGE_{start}_TO_{edge.target}"
+
+
+def fit(pipeline: str) -> str:
+    """Give the name of a pipeline as a part of such a name."""
+    return _UNFIT.sub(lambda found: f"_{ord(found[0]):x}_", pipeline)
 
 
 def carried_key(carrier: str, place: str) -> bytes:

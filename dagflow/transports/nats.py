@@ -54,6 +54,7 @@ class Nats(Transport):
         )
 
     durable = True
+    answers = True
 
     def build_outlet(self, edge: EdgePlan) -> Sink:
         return Outlet(self.options, edge)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import EdgePlan, NodePlan, Plan, WorkerPlan
 
 
-_OF_CUTS: Final = frozenset({"called", "sessions"})  # how a cut edge is named, and what its end is told
+_OF_CUTS: Final = frozenset({"called", "sessions", "answers"})  # how a cut edge is named, and what its end is told
 
 
 def render_json(plan: Plan) -> str:

@@ -19,12 +19,14 @@ from dagflow.mesh.nats.connection import Connection
 from dagflow.mesh.nats.consumer import Consumer
 from dagflow.mesh.nats.jetstream import find_stream
 from dagflow.mesh.nats.publisher import Publisher
+from dagflow.mesh.nats.replies import Waiting, Working
+from dagflow.mesh.reply import ADDRESS_HEADER
 from dagflow.mesh.wire import to_wire
 from dagflow.plugin import Sink, Source
 from dagflow.record import Outcome, Record, RefusedInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from dagflow.graph.plan import EdgePlan
     from dagflow.mesh.nats.consumer import Delivery
@@ -58,17 +60,40 @@ class Outlet(Sink):
         await self._connection.open()
         await _find(self._connection, stream)
         room_s = 0.0 if edge.drops else edge.block_timeout_s
+        self._waiting = Waiting(self._connection, context.pipeline)
         self._publisher = Publisher(self._connection, stream, options.publish_timeout, room_s)
         await self._publisher.open()
+        if edge.answers:
+            await self._waiting.open()
 
     async def close(self) -> None:
         if self._publisher is not None:
+            await self._waiting.close()
             await self._publisher.close()
         if self._connection is not None:
             await self._connection.close()
 
     async def write(self, record: Record) -> None:
         headers, payload = to_wire(record, self.context.clock)
+        if not self._edge.answers or not record.ticket.waits:
+            address = getattr(record.ticket.record, "reply_to", None)
+            if address is not None:  # of somebody who waits at another machine
+                headers[ADDRESS_HEADER] = address
+            await self._publish(record, headers, payload)
+            return
+        address, awaited = self._waiting.expect(record)
+        headers[ADDRESS_HEADER] = address
+        try:
+            await self._publish(record, headers, payload)
+            try:
+                await awaited.run()
+            except asyncio.CancelledError:
+                self._waiting.cancel(address)
+                raise
+        finally:
+            self._waiting.forget(address)
+
+    async def _publish(self, record: Record, headers: dict[str, str], payload: bytes) -> None:
         try:
             is_known = await self._publisher.publish(
                 f"{self._subject}.{self._partition(record)}", headers, payload, self._names.name(record)
@@ -103,6 +128,7 @@ class Inlet(Source):
     def __init__(self, options: Any, edge: EdgePlan) -> None:
         super().__init__(options)
         self._edge = edge
+        self.can_cancel = edge.answers
         self._open: dict[Record, tuple[Consumer, Delivery]] = {}
         self._consumers: list[Consumer] = []
 
@@ -110,8 +136,11 @@ class Inlet(Source):
         await super().open(context)
         self._stream = carrier_name(context.pipeline, self._edge)
         self._connection = Connection(self.options, f"{context.pipeline}:{context.name}", context.logger)
+        self._working = Working(self._connection, context.pipeline)
         await self._connection.open()
         await _find(self._connection, self._stream)
+        if self._edge.answers:
+            await self._working.open()
         room, partitions = partial(context.room, Record()), partitions_of(self._edge, self.options)
         for settings in consumers_of(self._stream, self._edge, self.options):
             given = (self._connection, self._stream, settings.durable_name, settings, room)
@@ -122,6 +151,7 @@ class Inlet(Source):
     async def close(self) -> None:
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
         if self._connection is not None:
+            await self._working.close()
             await self._connection.close()
         self._open.clear()
 
@@ -130,17 +160,32 @@ class Inlet(Source):
         async for consumer, delivery in deliveries:
             record = self._read(delivery)
             self._open[record] = (consumer, delivery)
+            if self._is_awaited(record):
+                self._working.begin(record)
             yield record
+            self._working.note_accepted(record)
 
-    def settle(self, record: Record, outcome: Outcome) -> None:
+    def on_answer(self, record: Record, answer: Record) -> None:
+        if self._is_awaited(record):
+            self._working.answer(record, answer)
+        else:
+            super().on_answer(record, answer)
+
+    def settle(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:
         found = self._open.pop(record, None)
         if found is None:
-            return
+            return None
         consumer, delivery = found
         if record.ticket.is_cut_off(outcome):
             consumer.give_back(delivery, 0.0 if outcome is Outcome.CANCELLED else self.options.redelivery_delay)
         else:
             consumer.acknowledge(delivery)
+            if self._is_awaited(record):
+                return self._working.end(record, outcome)
+        return None
+
+    def _is_awaited(self, record: Record) -> bool:
+        return self._edge.answers and record.reply_to is not None
 
     def _read(self, delivery: Delivery) -> Record:
         place, headers, payload = f"{delivery.key[0]}.{delivery.key[1]}", delivery.headers, delivery.payload
@@ -154,6 +199,7 @@ class Inlet(Source):
             if delivery.deliveries > self.options.max_redeliveries + 1:
                 record = RefusedInput(RedeliveredTooOften(delivery.deliveries - 1), record)
         record.key = carried_key(self._stream, place)
+        record.reply_to = None if headers is None else headers.get(ADDRESS_HEADER)
         return record
 
 

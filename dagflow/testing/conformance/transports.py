@@ -184,7 +184,7 @@ async def cancels(trial: Trial) -> None:
 
 @rule("TRANSPORT-8")
 async def has_ends(trial: Trial) -> None:
-    """A durable transport builds for an edge a sink that `hands_off` and a source that `takes_over`, which has no end."""
+    """A durable transport builds for an edge a sink that `hands_off` and a source that `takes_over` without an end."""
     transport = trial.build()
     if not transport.durable:
         return
