@@ -13,12 +13,13 @@ from __future__ import annotations
 from copy import deepcopy
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dagflow.errors import RecordError
+    from dagflow.ticket_owner import TicketOwner
     from dagflow.trail import Trail
 
 NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -143,22 +144,6 @@ class RefusedInput(UnreadableInput):
         super().__init__(error, record, record.id)
         self.session, self.priority, self.deadline = record.session, record.priority, record.deadline
         self.meta = record.meta
-
-
-class TicketOwner(Protocol):
-    """Who accepted a record: is told its outcome, and can have it cancelled."""
-
-    def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Take the outcome; called once for each ticket."""
-
-    def on_split(self, ticket: Ticket, count: int) -> None:
-        """Learn that a stage made `count` more records of one."""
-
-    def on_cancel(self, ticket: Ticket) -> None:
-        """Take the ticket's records out of the channels and interrupt work on them."""
-
-    def on_answer(self, ticket: Ticket, answer: Record) -> None:
-        """Take the first answer that a sink hands back; its completion may be live."""
 
 
 class Ticket:

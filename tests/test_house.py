@@ -22,6 +22,7 @@ FLOORS = [
         "addresses",
         "words",
         "record",
+        "ticket_owner",
         "traceparent",
         "trail",
         "chat",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dagflow.engine.postbox import accepted_from
 from dagflow.live_values import abandon_live
-from dagflow.record import Outcome, Record, Ticket, TicketOwner
+from dagflow.record import Outcome, Record, Ticket
+from dagflow.ticket_owner import TicketOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -187,7 +187,7 @@ class NodeRunner:
 
     def release_stragglers(self) -> None:
         """Let slots go that only wait for an abandoned thread, once nothing will come for them."""
-        if self.is_ended:
+        if self.stragglers and self.is_ended:
             for scope in self.stragglers:
                 scope.cancel()
 

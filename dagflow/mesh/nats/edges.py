@@ -85,11 +85,10 @@ class Outlet(Sink):
         headers[ADDRESS_HEADER] = address
         try:
             await self._publish(record, headers, payload)
-            try:
-                await awaited.run()
-            except asyncio.CancelledError:
-                self._waiting.cancel(address)
-                raise
+            await awaited.run()
+        except asyncio.CancelledError:
+            self._waiting.cancel(address)  # it may be stored, also if nobody has said so yet
+            raise
         finally:
             self._waiting.forget(address)
 
