@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dagflow import errors
+import dagflow.errors as errors
 from dagflow.completion import Completion
 from dagflow.errors import RecordError, StreamCut, WorkerError, describe
 from dagflow.exchange import Chunk
