@@ -27,6 +27,7 @@
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
+    ├── ProcessFailed          one of several processes could not be started
     ├── AdminError             the admin listener could not be started or reached
     ├── PipelineClosed         `submit` came after the pipeline began to drain
     └── NotDelivered           a streamed record ended otherwise than delivered
@@ -142,6 +143,16 @@ class AdminError(DagflowError):
     """The admin listener could not be started, or not be reached; the message says the remedy."""
 
     code = "admin"
+
+
+class ProcessFailed(DagflowError):
+    """One of several processes could not be started; `code` is that of its error."""
+
+    code = "process"
+
+    def __init__(self, message: str, code: str = code) -> None:
+        self.code = code  # type: ignore[misc]
+        super().__init__(message)
 
 
 class PipelineClosed(DagflowError):

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from dagflow.engine.supervise import Company
     from dagflow.graph.plan import Plan
 
-_COLLECT_AFTER = (10_000, 20, 20)  # objects: what a record leaves dies with it, so that there is little to collect
-
 ReportOption = Annotated[
     Path | None,
     typer.Option(
@@ -63,8 +61,9 @@ def run(
 
 def _engine(plan: Plan, fresh: bool) -> Engine:
     from dagflow.engine.engine import Engine
+    from dagflow.processes.crew import Crew
 
-    return Engine(plan, fresh=fresh)
+    return Engine(plan, fresh=fresh) if plan.runtime.processes == 1 else Crew(plan, fresh)  # type: ignore[return-value]
 
 
 def load_plan_to_run(file: Path, overrides: list[str] | None, report_path: Path | None) -> Plan:
@@ -121,19 +120,14 @@ def execute(
 
 
 def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None, company: Company | None) -> dict[str, Any]:
-    import gc
-
     from dagflow.cli.display import Progress, is_interactive
     from dagflow.engine.engine import Engine
-    from dagflow.engine.supervise import alone, run_blocking
+    from dagflow.engine.supervise import alone, run_blocking, settle_memory
     from dagflow.redaction import Redactor
     from dagflow.telemetry.logging import configure_logging
 
     configure_logging(plan.logging, Redactor.of(plan))
-    # What was imported lives until the end: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    settle_memory()
 
     async def watch(engine: Engine) -> None:
         await engine.started.wait()

@@ -22,7 +22,7 @@ from dagflow.engine.telling import Telling
 from dagflow.errors import WouldBlock, describe
 from dagflow.live_values import abandon_live
 from dagflow.plugin import Source
-from dagflow.record import Outcome, Record, Ticket, UnreadableInput
+from dagflow.record import Outcome, Record, RefusedInput, Ticket, UnreadableInput
 from dagflow.telemetry.genai import WORKFLOW_BOUNDS
 from dagflow.telemetry.instruments import Distribution, Histogram
 from dagflow.trail import Trail
@@ -145,7 +145,7 @@ class SourceRunner:
             self.durations[outcome].observe(took_ns)
             self.workflow_durations[outcome].observe(took_ns / 1e9)
         if ticket.mark is not None:
-            self._checkpoint.note_settled(ticket.mark, ticket.is_done(outcome))
+            self._checkpoint.note_settled(ticket, outcome)
         if self._tracer is not None:
             self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:
@@ -197,6 +197,8 @@ class SourceRunner:
                 continue
             if record.ticket is not None:  # the source hands in one object again and again
                 record = record.copy()
+            if mark is not None and mark.error is not None:
+                record = RefusedInput(mark.error, record)
             ticket = record.ticket = Ticket(record, self)
             ticket.mark = mark
             if marked:

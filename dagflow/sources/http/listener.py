@@ -30,12 +30,17 @@ class Listener:
 
     Args:
         handle: answers a request; it is cancelled when the client leaves.
+        shares_port: whether other processes listen there, too.
     """
 
     def __init__(
-        self, options: HttpOptions, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+        self,
+        options: HttpOptions,
+        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        shares_port: bool = False,
     ) -> None:
         self._options = options
+        self._shares_port = shares_port or None
         self._server = web.Server(
             handle,
             request_factory=self._build_request,
@@ -64,7 +69,13 @@ class Listener:
         context = None if tls is None else _build_tls(tls)
         handshake = {} if context is None else {"ssl_handshake_timeout": _HANDSHAKE_S}
         self._listening = await self._loop.create_server(
-            self._accept, address.host, address.port, ssl=context, backlog=_BACKLOG, **handshake
+            self._accept,
+            address.host,
+            address.port,
+            ssl=context,
+            backlog=_BACKLOG,
+            reuse_port=self._shares_port,
+            **handshake,
         )
         return address.at_port(self._listening.sockets[0].getsockname()[1])
 

@@ -31,6 +31,7 @@ class Http(Source):
     finite = False
     can_cancel = True
     serves = True
+    splits = True
 
     address: Address | None = None
     _listener: Listener | None = None
@@ -57,7 +58,7 @@ class Http(Source):
         options = self.options
         self._door = door = Door(context, options.max_waiting, options.on_disconnect == "continue")
         endpoints = Endpoints(options, context, Asking(options, context, door), Recording(options, context, door))
-        self._listener = Listener(options, endpoints.handle)
+        self._listener = Listener(options, endpoints.handle, shares_port=not context.share.is_all)
         self.address = await self._listener.open()
         context.logger.info("listening", address=f"{'https' if options.tls else 'http'}://{self.address}")
 

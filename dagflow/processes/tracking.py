@@ -1,0 +1,120 @@
+"""Tracking: what has become of each record of all children, so that a dead one's are done once more, and once only.
+
+It is a checkpoint: that of the file, or a nameless one that goes with the run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagflow.engine.checkpointing import Checkpointing
+from dagflow.engine.mark import Mark
+from dagflow.graph.meaning import meaning_of
+from dagflow.graph.plan import CheckpointPlan
+from dagflow.processes.messages import Again
+
+if TYPE_CHECKING:
+    from dagflow.graph.plan import Plan
+    from dagflow.processes.hosting import Hosting
+    from dagflow.processes.messages import Settled, Taken, Write
+
+    Origin = tuple[str, bytes]
+
+
+class Tracking:
+    """The records of one run that may have to be done again.
+
+    Attributes:
+        checkpoint: what keeps which have settled; None if no source can be read again.
+        deaths: how many processes died while they had a record; of those that have not settled.
+    """
+
+    def __init__(self, plan: Plan, fresh: bool) -> None:
+        self._sources = [node.name for node in plan.of_kind("source") if node.resumable]
+        self._folder: str | None = None
+        self.checkpoint: Checkpointing | None = None
+        self.deaths: dict[Origin, int] = {}
+        self._is_named = plan.checkpoint is not None
+        if self._sources:
+            self.checkpoint = Checkpointing(plan.checkpoint or self._nameless(), meaning_of(plan), fresh)
+
+    def _nameless(self) -> CheckpointPlan:
+        self._folder = tempfile.mkdtemp(prefix="dagflow-")
+        return CheckpointPlan(Path(self._folder, "settled.db"))
+
+    @property
+    def path(self) -> str | None:
+        """Where it is kept what has settled."""
+        return None if self.checkpoint is None else str(self.checkpoint.path)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the run goes on with the work of an earlier one."""
+        return self.checkpoint is not None and self.checkpoint.resumes
+
+    async def open(self, hosting: Hosting) -> None:
+        """Read what earlier runs have done, and tell the parent's sinks where to go on.
+
+        Raises:
+            CheckpointMismatch, OpenFailed: as a checkpoint does.
+        """
+        if self.checkpoint is not None:
+            await self.checkpoint.open(self._sources)
+            if self._is_named:
+                self.checkpoint.follow(hosting)
+
+    def known(self) -> list[Again]:
+        """Give the records that earlier runs began, and did not end."""
+        if self.checkpoint is None:
+            return []
+        return [
+            Again(source, key, 0, list(written.elements())) for (source, key), written in self.checkpoint.begun.items()
+        ]
+
+    def take(self, marks: dict[Origin, Mark], taken: Taken) -> None:
+        """Take note that a child has a record."""
+        origin = taken.source, taken.key
+        had = None if self.checkpoint is None else self.checkpoint.begun.pop(origin, None)
+        marks[origin] = Mark(taken.source, taken.key, taken.id, had)
+
+    def note_written(self, marks: dict[Origin, Mark], write: Write) -> None:
+        """Take note that a sink has a record, or one that was made of it."""
+        mark = marks.get(write.origin) if write.origin is not None else None
+        if mark is None:
+            return
+        if self.checkpoint is not None and mark.source in self._sources:
+            self.checkpoint.note_written(mark, write.edge, write.rest)
+        else:
+            mark.written.append((write.edge, write.rest))
+
+    def settle(self, marks: dict[Origin, Mark], settled: Settled) -> None:
+        """Take note of how a record ended."""
+        origin = settled.source, settled.key
+        mark = marks.pop(origin, None)
+        self.deaths.pop(origin, None)
+        if mark is not None and self.checkpoint is not None and mark.source in self._sources:
+            self.checkpoint.note_ended(mark, settled.is_done)
+
+    async def bury(self, marks: dict[Origin, Mark]) -> list[Again]:
+        """Give what a successor has to know of the records of a child that died; what had settled is readable then."""
+        for origin in marks:
+            self.deaths[origin] = self.deaths.get(origin, 0) + 1
+        if self.checkpoint is not None:
+            await self.checkpoint.commit()
+        return [Again(mark.source, mark.key, self.deaths[origin], mark.all_written) for origin, mark in marks.items()]
+
+    def as_dict(self, skipped: int) -> dict[str, Any]:
+        """Give the row of the report, if the file has a checkpoint."""
+        if not self._is_named or self.checkpoint is None:
+            return {}
+        return {"checkpoint": self.checkpoint.as_dict() | {"skipped": skipped}}
+
+    async def close(self) -> None:
+        """Let go of everything; twice is fine."""
+        if self.checkpoint is not None:
+            await self.checkpoint.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
