@@ -24,6 +24,7 @@
     │   ├── WriteFailed        a sink could not write to its file or pipe
     │   ├── NotPublished       a broker did not take a record
     │   ├── RedeliveredTooOften  a broker brought a record again and again
+    │   ├── ProcessDied        the process that was answering died
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
@@ -339,6 +340,15 @@ class RedeliveredTooOften(RecordError):
 
     def __init__(self, times: int) -> None:
         super().__init__(f"it was delivered {times} times before, and nobody came to an end with it")
+
+
+class ProcessDied(RecordError):
+    """The process died that was answering; what it had answered cannot be taken back."""
+
+    code = "process-died"
+
+    def __init__(self) -> None:
+        super().__init__("the process that worked on it died while its answer was being given")
 
 
 class WorkerError(RecordError):

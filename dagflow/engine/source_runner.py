@@ -198,7 +198,7 @@ class SourceRunner:
             if record.ticket is not None:  # the source hands in one object again and again
                 record = record.copy()
             if mark is not None and mark.error is not None:
-                record = RefusedInput(mark.error, record)
+                record, record.key = RefusedInput(mark.error, record), record.key
             ticket = record.ticket = Ticket(record, self)
             ticket.mark = mark
             if marked:

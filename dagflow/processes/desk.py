@@ -50,6 +50,7 @@ class Desk:
         self._numbers = count()
         self._writes: dict[int, asyncio.Future[None]] = {}
         self._engine: Engine | None = None
+        self._draining: asyncio.Future[None] | None = None
         self._ended: list[tuple[bool, str]] = []
 
     async def open(self, sock: socket.socket) -> Begin:
@@ -127,7 +128,14 @@ class Desk:
         elif forced:
             self._engine.force(reason)
         else:
-            self._engine.stop(reason)
+            self._draining = asyncio.ensure_future(self._drain(self._engine, reason))
+
+    async def _drain(self, engine: Engine, reason: str) -> None:
+        """Stop once what the parent sent has been handed in: it was accepted there."""
+        handed_in = [asyncio.ensure_future(source.wait_handed_in()) for source in self.sources.values()]
+        if handed_in:
+            await asyncio.wait(handed_in, timeout=engine.plan.drain_timeout_s)
+        engine.stop(reason)
 
     def _on_lost(self) -> None:
         """End with the parent: nobody would ever learn what comes of the rest."""

@@ -1,6 +1,6 @@
-"""Hosting: the sinks of which there is only one, in the parent; all children write to them.
+"""Hosting: the plugins of which there is only one, in the parent.
 
-They are called as an engine would call them: as many at a time as their `concurrency` says, in the order in which each
+Sinks are called as an engine would call them: as many at a time as their `concurrency` says, in the order in which each
 child sent its records. Retries, timeouts and failures are the children's.
 """
 
@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from dagflow.access.grants import Grants
+from dagflow.config.auth_tables import all_tokens
 from dagflow.engine.thread import ThreadCall
 from dagflow.plugin import Context
 from dagflow.processes.messages import Write, Written
@@ -17,7 +19,7 @@ from dagflow.processes.packing import pack_error, unpack_record
 from dagflow.telemetry.instruments import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from dagflow.graph.plan import NodePlan, Plan
     from dagflow.plugin import Plugin
@@ -34,7 +36,7 @@ class Hosting:
         nodes: the sinks, by name.
     """
 
-    def __init__(self, plan: Plan, sinks: Iterable[str], clock: Callable[[], float], log: Any) -> None:
+    def __init__(self, plan: Plan, clock: Callable[[], float], log: Any) -> None:
         self.plugins: list[tuple[Plugin, Context]] = []
         self.opened = 0
         self.workers: dict[str, Any] = {}
@@ -43,13 +45,10 @@ class Hosting:
         self._plan = plan
         self._clock = clock
         self._log = log
-        for name in sinks:
-            node = plan.nodes[name]
-            self.nodes[name] = HostedSink(node, self.host(node))
 
-    def host(self, node: NodePlan) -> Any:
+    def host(self, node: NodePlan) -> tuple[Any, Context]:
         """Build a plugin that will be opened here."""
-        plugin, metrics = node.build(), Metrics()
+        plugin, metrics, auth = node.build(), Metrics(), self._plan.auth
         self.metrics[node.name] = metrics
         context = Context(
             name=node.name,
@@ -58,9 +57,15 @@ class Hosting:
             clock=self._clock,
             metrics=metrics,
             timeout_s=node.timeout_s,
+            grants=None if auth is None else Grants(all_tokens(auth)),
         )
         self.plugins.append((plugin, context))
-        return plugin
+        return plugin, context
+
+    def host_sink(self, node: NodePlan, on_written: OnWritten) -> None:
+        """Have a sink that all children write to; who asks for it is told of all that it has taken, as it takes it."""
+        plugin, _ = self.host(node)
+        self.nodes[node.name] = HostedSink(node, plugin, on_written)
 
 
 class HostedSink:
@@ -70,11 +75,11 @@ class HostedSink:
         position: what it said at the end.
     """
 
-    def __init__(self, plan: NodePlan, plugin: Any) -> None:
+    def __init__(self, plan: NodePlan, plugin: Any, on_written: OnWritten) -> None:
         self.plan = plan
         self.plugin = plugin
         self.position: Any = None
-        self.on_written: OnWritten = lambda member, write: None
+        self._on_written = on_written
         self._waiting: deque[tuple[Member, Write]] = deque()
         self._working: set[asyncio.Task[None]] = set()
 
@@ -147,5 +152,5 @@ class HostedSink:
 
     def _end(self, member: Member, write: Write, error: BaseException | None = None) -> None:
         if error is None:
-            self.on_written(member, write)
+            self._on_written(member, write)
         member.link.send(Written(write.number, None if error is None else pack_error(error)))

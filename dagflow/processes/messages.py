@@ -94,12 +94,18 @@ class Written(_Message, tag=4):
 
 
 class Bring(_Message, tag=5):
-    """To a child: a record of a source that the parent reads; `port` is the one it leaves by."""
+    """To a child: a record of a source that the parent reads.
+
+    Attributes:
+        port: the one it leaves by.
+        fault: what it fails with, if it is none.
+    """
 
     source: str
     key: bytes
     record: Packed
     port: str | None = None
+    fault: Fault | None = None
 
 
 class Exhausted(_Message, tag=6):
@@ -165,12 +171,19 @@ class Withdraw(_Message, tag=24):
 
 
 class Answer(_Message, tag=25):
-    """From a child: what a `reply` sink gave; the completion in `field` is live, and its chunks follow."""
+    """From a child: what a `reply` sink gave; the completion in `field` is live, and its chunks follow.
+
+    Attributes:
+        accepted_ns, stays, calls: the trail of the record; of each call the worker, when it arrived, began and ended.
+    """
 
     source: str
     key: bytes
     record: Packed
     field: str | None = None
+    accepted_ns: int = 0
+    stays: list[tuple[str, int, int, str | None]] = []
+    calls: list[tuple[str, float, float | None, float]] = []
 
 
 class Piece(_Message, tag=26):
@@ -180,6 +193,14 @@ class Piece(_Message, tag=26):
     key: bytes
     chunk: Chunk | None = None
     fault: Fault | None = None
+
+
+class Room(_Message, tag=29):
+    """From a child: how many records of a source it would take by each port, after `seen` had come."""
+
+    source: str
+    seen: int
+    free: list[tuple[str | None, int]]
 
 
 class State(_Message, tag=27):
@@ -199,4 +220,4 @@ class Failed(_Message, tag=28):
 
 
 ToChild = Begin | Go | Stop | Force | Written | Bring | Exhausted | Cancel | Ask
-ToParent = Ready | Taken | Settled | Write | Withdraw | Answer | Piece | State | Failed
+ToParent = Ready | Taken | Settled | Write | Withdraw | Answer | Piece | Room | State | Failed

@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from dagflow.errors import OpenFailed
+from dagflow.processes.dividing import far_sources
 
 if TYPE_CHECKING:
     from dagflow.addresses import Address
@@ -20,7 +21,9 @@ class Ports:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._sources = [node for node in plan.of_kind("source") if hasattr(node.options, "listen")]
+        far = far_sources(plan)
+        sources = [node for node in plan.of_kind("source") if node.name not in far]
+        self._sources = [node for node in sources if hasattr(node.options, "listen")]
         self._held: list[socket.socket] = []
         self.numbers: dict[str, int] = {}
 

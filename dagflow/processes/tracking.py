@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,17 @@ class Tracking:
 
     Attributes:
         checkpoint: what keeps which have settled; None if no source can be read again.
+        knows_all: whether it knows all records of the run.
         deaths: how many processes died while they had a record; of those that have not settled.
     """
 
     def __init__(self, plan: Plan, fresh: bool) -> None:
         self._sources = [node.name for node in plan.of_kind("source") if node.resumable]
         self._folder: str | None = None
+        self.knows_all = len(self._sources) == len(plan.of_kind("source"))
         self.checkpoint: Checkpointing | None = None
         self.deaths: dict[Origin, int] = {}
+        self._begun: dict[Origin, list[tuple[str, str]]] = {}
         self._is_named = plan.checkpoint is not None
         if self._sources:
             self.checkpoint = Checkpointing(plan.checkpoint or self._nameless(), meaning_of(plan), fresh)
@@ -66,19 +70,25 @@ class Tracking:
             if self._is_named:
                 self.checkpoint.follow(hosting)
 
+    async def begin(self) -> None:
+        """Note where the sinks begin, which are open by now.
+
+        Raises:
+            OpenFailed: that could not be kept.
+        """
+        if self.checkpoint is not None:
+            await self.checkpoint.begin()
+            self._begun = {origin: list(written.elements()) for origin, written in self.checkpoint.begun.items()}
+
     def known(self) -> list[Again]:
-        """Give the records that earlier runs began, and did not end."""
-        if self.checkpoint is None:
-            return []
-        return [
-            Again(source, key, 0, list(written.elements())) for (source, key), written in self.checkpoint.begun.items()
-        ]
+        """Give what is to be known of records that somebody began, and nobody has now."""
+        return [Again(*origin, self.deaths.get(origin, 0), written) for origin, written in self._begun.items()]
 
     def take(self, marks: dict[Origin, Mark], taken: Taken) -> None:
         """Take note that a child has a record."""
         origin = taken.source, taken.key
-        had = None if self.checkpoint is None else self.checkpoint.begun.pop(origin, None)
-        marks[origin] = Mark(taken.source, taken.key, taken.id, had)
+        written = self._begun.pop(origin, None)
+        marks[origin] = Mark(taken.source, taken.key, taken.id, None if written is None else Counter(written))
 
     def note_written(self, marks: dict[Origin, Mark], write: Write) -> None:
         """Take note that a sink has a record, or one that was made of it."""
@@ -90,21 +100,22 @@ class Tracking:
         else:
             mark.written.append((write.edge, write.rest))
 
-    def settle(self, marks: dict[Origin, Mark], settled: Settled) -> None:
-        """Take note of how a record ended."""
+    def settle(self, marks: dict[Origin, Mark], settled: Settled, is_relayed: bool) -> None:
+        """Take note of how a record ended; the source of a relayed one has told the checkpoint."""
         origin = settled.source, settled.key
         mark = marks.pop(origin, None)
         self.deaths.pop(origin, None)
-        if mark is not None and self.checkpoint is not None and mark.source in self._sources:
+        self._begun.pop(origin, None)
+        if mark is not None and self.checkpoint is not None and not is_relayed and mark.source in self._sources:
             self.checkpoint.note_ended(mark, settled.is_done)
 
-    async def bury(self, marks: dict[Origin, Mark]) -> list[Again]:
-        """Give what a successor has to know of the records of a child that died; what had settled is readable then."""
-        for origin in marks:
+    async def bury(self, marks: dict[Origin, Mark]) -> None:
+        """Take note of what a child had that died; what has settled is readable then."""
+        for origin, mark in marks.items():
             self.deaths[origin] = self.deaths.get(origin, 0) + 1
+            self._begun[origin] = mark.all_written
         if self.checkpoint is not None:
             await self.checkpoint.commit()
-        return [Again(mark.source, mark.key, self.deaths[origin], mark.all_written) for origin, mark in marks.items()]
 
     def as_dict(self, skipped: int) -> dict[str, Any]:
         """Give the row of the report, if the file has a checkpoint."""
