@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
 from dagflow.config.tables import OPTIONAL_SETTINGS, SETTINGS
 from dagflow.config.validation import validate
+from dagflow.graph.crowding import process_count
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
 from dagflow.graph.exporters import build_exporters
@@ -94,7 +94,7 @@ def _admin(draft: Draft) -> AdminPlan | None:
 
 def _runtime(draft: Draft) -> RuntimePlan:
     table = draft.tables[("runtime",)]
-    return RuntimePlan(table.processes or len(os.sched_getaffinity(0)), table.pin_cores, table.max_redeliveries)
+    return RuntimePlan(process_count(table), table.pin_cores, table.max_redeliveries)
 
 
 def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:

@@ -80,6 +80,7 @@ class Attending:
     async def run(self) -> None:
         """Let records flow, and wait until all have ended."""
         for member in self._members:
+            member.takes_records = True
             member.link.send(Go())
         async with anyio.create_task_group() as attending:
             for member in self._members:
@@ -156,9 +157,8 @@ class Attending:
             if vain == _MOST_VAIN_STARTS:
                 self.on_failure(describe(self._failure(member, end)))
                 break
-            pause_s = (
-                _BACKOFF_S if anyio.current_time() - began_s > _MAX_BACKOFF_S else min(2 * pause_s, _MAX_BACKOFF_S)
-            )
+            lasted = anyio.current_time() - began_s > _MAX_BACKOFF_S
+            pause_s = _BACKOFF_S if lasted else min(2 * pause_s, _MAX_BACKOFF_S)
             told = {"process": member.index, "end": end, "again_in_s": pause_s, "records": len(member.marks)}
             self._log.error("a process died", **told)
             await asyncio.sleep(pause_s)
@@ -175,6 +175,9 @@ class Attending:
 
     async def _start_again(self, member: Member) -> None:
         await member.start(self._begin(member))
+        if not await member.wait_ready():
+            return
+        member.takes_records = True
         for relay in self._relays.values():
             relay.resend(member)
         member.link.send(Go())

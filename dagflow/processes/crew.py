@@ -133,9 +133,7 @@ class Crew:
         """Give the report of all processes, as they were when they were asked last."""
         report, relays = self._summary.report(), self._relays.values()
         report["duration_s"] = self.clock() - self._started_at
-        failed = [
-            f"source `{relay.plan.name}`: {describe(relay.error)}" for relay in self._relays.values() if relay.error
-        ]
+        failed = [f"source `{relay.plan.name}`: {describe(relay.error)}" for relay in relays if relay.error]
         report["stopped_by"] = self.redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
         report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
         return report
@@ -150,7 +148,8 @@ class Crew:
             case Write():
                 self._sinks.nodes[message.sink].take(member, message)
             case Taken():
-                self._tracking.take(member.marks, message)
+                relay = self._relays.get(message.source)
+                self._tracking.take(member.marks, message, relay and relay.mark_of(member, message.key))
             case Settled():
                 member.outcomes[message.outcome] += 1
                 if (relay := self._relays.get(message.source)) is not None:

@@ -83,9 +83,7 @@ class FarCheckpoint:
 
     def admit(self, source: str, record: Record) -> Mark | None:
         """Mark a record; None if it is done."""
-        if source in self._desk.sources:
-            return self._marked(source, record.key, record.id)
-        key = self._ledgers[source].admit(record.key)
+        key = record.key if source in self._desk.sources else self._ledgers[source].admit(record.key)
         if key is None:
             return None
         mark = self._marked(source, key, record.id)

@@ -39,6 +39,7 @@ class Member:
         state: what it said last of itself in this life; None before it said anything.
         is_last: whether it has said its last.
         failure: why it could not start.
+        takes_records: whether records may be sent there.
         ready: set once everything is open in this life.
         gone: set when its link is lost.
     """
@@ -52,7 +53,7 @@ class Member:
         self.marks: dict[tuple[str, bytes], Mark] = {}
         self.outcomes: Counter[str] = Counter()
         self.state: State | None = None
-        self.is_last = False
+        self.is_last = self.takes_records = False
         self.failure: Failed | None = None
         self.ready = asyncio.Event()
         self.gone = asyncio.Event()
@@ -67,7 +68,7 @@ class Member:
         """Begin a life."""
         self.starts += 1
         self.marks, self.outcomes, self.state = {}, Counter(), None
-        self.is_last, self.failure = False, None
+        self.is_last, self.failure, self.takes_records = False, None, False
         self.ready, self.gone = asyncio.Event(), asyncio.Event()
         own, its = socket.socketpair()
         self.link = Link(ToParent, self._take, self._on_lost)
@@ -117,6 +118,7 @@ class Member:
                 self._parent.on_message(self, message)
 
     def _on_lost(self) -> None:
+        self.takes_records = False
         self.gone.set()
 
 

@@ -85,7 +85,7 @@ class Relay(SourceRunner):
             mark = Mark(self.plan.name, next(self._numbers).to_bytes(_KEY_BYTES, "big"), record.id, None)
         record.key = mark.key
         self._flying[index][record.key] = record, mark
-        self._bring(index, record, mark)
+        self._bring(index, record)
         await self._members[index].link.drained()
 
     def room(self, record: Record) -> int:
@@ -98,6 +98,10 @@ class Relay(SourceRunner):
         """Take note of how many records a child would take, after so many had come there."""
         sent_since = self._sent[member.index] - room.seen
         self._rooms[member.index] = {port: free - sent_since for port, free in room.free}
+
+    def mark_of(self, member: Member, key: bytes) -> Mark | None:
+        """Give what is known of a record that a child has."""
+        return self._flying[member.index].get(key, _NOTHING)[1]
 
     def settled(self, member: Member, settled: Settled) -> None:
         """Take how a record ended."""
@@ -133,10 +137,10 @@ class Relay(SourceRunner):
     def resend(self, member: Member) -> None:
         """Send once more what a child had that died; an answer that had begun cannot begin anew."""
         self._sent[member.index] = 0
-        for key, (record, mark) in list(self._flying[member.index].items()):
+        for key, (record, _) in list(self._flying[member.index].items()):
             stream = self._streams.pop(key, None)
             if stream is None:
-                self._bring(member.index, record, mark)
+                self._bring(member.index, record)
             else:
                 error = ProcessDied()
                 stream.take(Piece(self.plan.name, key, None, pack_error(error)))
@@ -151,9 +155,10 @@ class Relay(SourceRunner):
         for record, _ in flying.values():
             record.ticket.end(Outcome.CANCELLED)
 
-    def _bring(self, index: int, record: Record, mark: Mark) -> None:
+    def _bring(self, index: int, record: Record) -> None:
         member, name = self._members[index], self.plan.name
-        member.marks[name, record.key] = mark
+        if not member.takes_records:  # it is sent again once there is somebody
+            return
         fault = pack_error(record.error) if isinstance(record, UnreadableInput) else None
         bring = Bring(name, record.key, pack_record(record), record.port, fault)
         self._sent[index] += 1

@@ -84,11 +84,13 @@ class Tracking:
         """Give what is to be known of records that somebody began, and nobody has now."""
         return [Again(*origin, self.deaths.get(origin, 0), written) for origin, written in self._begun.items()]
 
-    def take(self, marks: dict[Origin, Mark], taken: Taken) -> None:
-        """Take note that a child has a record."""
+    def take(self, marks: dict[Origin, Mark], taken: Taken, mark: Mark | None) -> None:
+        """Take note that a child has a record; `mark` is that of one that the parent took in."""
         origin = taken.source, taken.key
         written = self._begun.pop(origin, None)
-        marks[origin] = Mark(taken.source, taken.key, taken.id, None if written is None else Counter(written))
+        if mark is None:
+            mark = Mark(taken.source, taken.key, taken.id, None if written is None else Counter(written))
+        marks[origin] = mark
 
     def note_written(self, marks: dict[Origin, Mark], write: Write) -> None:
         """Take note that a sink has a record, or one that was made of it."""
