@@ -27,9 +27,10 @@ class Mark:
         ended: whether it has ended; a best-effort branch of it may come to a sink later.
         is_done: whether it is done then.
         error: what it fails with instead of being worked on; None for most.
+        is_suspect: whether it is tried alone, as it may be what brought processes down.
     """
 
-    __slots__ = ("earlier", "ended", "error", "had", "id", "is_done", "key", "source", "written")
+    __slots__ = ("earlier", "ended", "error", "had", "id", "is_done", "is_suspect", "key", "source", "written")
 
     def __init__(self, source: str, key: bytes, id: str, had: Counter[tuple[str, str]] | None) -> None:
         self.source = source
@@ -38,7 +39,7 @@ class Mark:
         self.written: list[tuple[str, str]] = []
         self.had = had
         self.earlier = [] if had is None else list(had.elements())
-        self.ended = self.is_done = False
+        self.ended = self.is_done = self.is_suspect = False
         self.error: RecordError | None = None
 
     @property

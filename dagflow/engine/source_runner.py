@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dagflow.engine.book import Book
     from dagflow.engine.checkpointing import Checkpointing
     from dagflow.engine.faults import Faults
+    from dagflow.engine.mark import Mark
     from dagflow.engine.outlet import Outlet
     from dagflow.engine.place import Place
     from dagflow.engine.postbox import Postbox
@@ -195,17 +196,11 @@ class SourceRunner:
                     budget = SLICE
                     await asyncio.sleep(0)
                 continue
-            if record.ticket is not None:  # the source hands in one object again and again
-                record = record.copy()
-            if mark is not None and mark.error is not None:
-                record, record.key = RefusedInput(mark.error, record), record.key
-            ticket = record.ticket = Ticket(record, self)
-            ticket.mark = mark
-            if marked:
-                self._mark(ticket)
-            self.taken += 1
-            book.accepted += 1
-            live.add(ticket)
+            if mark is not None and mark.is_suspect:
+                async with book.nothing_else():
+                    await self._dispatch(self._accept(record, mark, marked))
+                continue
+            record = self._accept(record, mark, marked)
             if send_nowait is None or record.__class__ is not Record or record.port is not None:
                 await self._dispatch(record)
             else:
@@ -222,6 +217,20 @@ class SourceRunner:
                 await book.wait_for_room()
             if self._stopped:
                 return
+
+    def _accept(self, record: Record, mark: Mark | None, marked: bool) -> Record:
+        """Give a record its ticket, and count it; gives the record that goes on."""
+        if record.ticket is not None:  # the source hands in one object again and again
+            record = record.copy()
+        if mark is not None and mark.error is not None:
+            record, record.key = RefusedInput(mark.error, record), mark.key
+        ticket = record.ticket = Ticket(record, self)
+        ticket.mark = mark
+        if marked:
+            self._mark(ticket)
+        self.taken += 1
+        self._book.enter(ticket)
+        return record
 
     def _mark(self, ticket: Ticket) -> None:
         if self.plugin.can_cancel:

@@ -45,9 +45,8 @@ def advise_crowding(draft: Draft, document: Document) -> Iterator[Diagnostic]:
         if "concurrency" in written and is_divided and node.concurrency < count:
             least = f"`concurrency = {node.concurrency}`, but each of {count} processes needs one"
             hint = f"{count} of its records may be worked on at a time; write `concurrency = {count}` to say so"
-            yield diagnose(
-                "thin-concurrency", f"{draft.label(node.name)} has {least}", (*key, "concurrency"), hint=hint
-            )
+            text = f"{draft.label(node.name)} has {least}"
+            yield diagnose("thin-concurrency", text, (*key, "concurrency"), hint=hint)
 
 
 def _count(draft: Draft) -> int:

@@ -15,13 +15,12 @@ import anyio
 from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
 from dagflow.engine.supervise import settle_memory
-from dagflow.errors import DagflowError, describe
+from dagflow.errors import DagflowError
 from dagflow.processes.desk import Desk
 from dagflow.processes.dividing import divide, far_sinks, far_sources, keeps_sessions
 from dagflow.processes.far_checkpoint import FarCheckpoint
 from dagflow.processes.far_sink import FarSink
 from dagflow.processes.far_source import FarSource
-from dagflow.processes.messages import Failed
 from dagflow.redaction import Redactor
 from dagflow.shares import Share
 from dagflow.telemetry.logging import configure_logging, default_logger
@@ -47,7 +46,7 @@ async def _run(sock: socket.socket) -> None:
         await engine.run()
         desk.tell(is_last=True)
     except DagflowError as error:
-        desk.link.send(Failed(error.code, describe(error)))
+        desk.fail(error)
     desk.link.close()
     await desk.gone.wait()
 

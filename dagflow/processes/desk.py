@@ -6,6 +6,7 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from dagflow.errors import describe
 from dagflow.processes.link import Link
 from dagflow.processes.messages import (
     Ask,
@@ -13,6 +14,7 @@ from dagflow.processes.messages import (
     Bring,
     Cancel,
     Exhausted,
+    Failed,
     Force,
     Go,
     Ready,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import socket
 
     from dagflow.engine.engine import Engine
+    from dagflow.errors import DagflowError
     from dagflow.processes.far_source import FarSource
 
 
@@ -84,6 +87,11 @@ class Desk:
         finally:
             if self._writes.pop(number, None) is not None:
                 self.link.send(Withdraw(number))
+
+    def fail(self, error: DagflowError) -> None:
+        """Tell the parent that there is nothing to run."""
+        self._engine = None
+        self.link.send(Failed(error.code, describe(error)))
 
     def tell(self, is_last: bool = False) -> None:
         """Tell the parent how the engine is."""

@@ -97,6 +97,8 @@ class FarCheckpoint:
         mark = Mark(source, key, id, None if again is None else Counter(map(tuple, again.written)))  # type: ignore[arg-type]
         if again is not None and again.deaths > self._max_deaths:
             mark.error = RedeliveredTooOften(again.deaths)
+        elif again is not None and again.deaths and again.deaths == self._max_deaths:
+            mark.is_suspect = True  # its last try brings down nothing but itself
         return mark
 
     def note_settled(self, ticket: Ticket, outcome: Outcome) -> None:
