@@ -37,6 +37,8 @@ from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagflow.graph.plan import NodePlan, Plan
     from dagflow.telemetry.families import Family
 
@@ -75,6 +77,15 @@ class Crew:
         self._children = Attending(plan, *children, self._log)
         self._children.on_failure = self._fail
         self._ports = Ports(plan)
+        self._handlers: dict[type, Callable[[Member, Any], None]] = {
+            Write: self._on_write,
+            Taken: self._on_taken,
+            Settled: self._on_settled,
+            Withdraw: self._on_withdraw,
+            Answer: lambda member, answer: self._relays[answer.source].answered(member, answer),
+            Piece: lambda member, piece: self._relays[piece.source].streamed(piece),
+            Room: lambda member, room: self._relays[room.source].take_room(member, room),
+        }
         self._failures: list[str] = []
         self._forced_code: int | None = None
         self._scope: anyio.CancelScope | None = None
@@ -144,26 +155,25 @@ class Crew:
 
     def on_message(self, member: Member, message: Any) -> None:
         """Take what a child says."""
-        match message:
-            case Write():
-                self._sinks.nodes[message.sink].take(member, message)
-            case Taken():
-                relay = self._relays.get(message.source)
-                self._tracking.take(member.marks, message, relay and relay.mark_of(member, message.key))
-            case Settled():
-                member.outcomes[message.outcome] += 1
-                if (relay := self._relays.get(message.source)) is not None:
-                    relay.settled(member, message)
-                self._tracking.settle(member.marks, message, is_relayed=relay is not None)
-            case Answer():
-                self._relays[message.source].answered(member, message)
-            case Piece():
-                self._relays[message.source].streamed(message)
-            case Room():
-                self._relays[message.source].take_room(member, message)
-            case Withdraw(number):
-                for sink in self._sinks.nodes.values():
-                    sink.withdraw(member, number)
+        self._handlers[message.__class__](member, message)
+
+    def _on_write(self, member: Member, write: Write) -> None:
+        self._sinks.nodes[write.sink].take(member, write)
+
+    def _on_taken(self, member: Member, taken: Taken) -> None:
+        relay = self._relays.get(taken.source)
+        self._tracking.take(member.marks, taken, relay and relay.mark_of(member, taken.key))
+
+    def _on_settled(self, member: Member, settled: Settled) -> None:
+        member.outcomes[settled.outcome] += 1
+        relay = self._relays.get(settled.source)
+        if relay is not None:
+            relay.settled(member, settled)
+        self._tracking.settle(member.marks, settled, is_relayed=relay is not None)
+
+    def _on_withdraw(self, member: Member, withdraw: Withdraw) -> None:
+        for sink in self._sinks.nodes.values():
+            sink.withdraw(member, withdraw.number)
 
     def _on_written(self, member: Member, write: Write) -> None:
         self._tracking.note_written(member.marks, write)

@@ -10,7 +10,7 @@ from dagflow.channel.doorbell import Doorbell
 from dagflow.completion import Completion
 from dagflow.errors import RecordError
 from dagflow.plugin import Source
-from dagflow.processes.messages import Answer, Piece, Room
+from dagflow.processes.messages import PLENTY, Answer, Piece, Room
 from dagflow.processes.packing import pack_error, pack_record, unpack_error, unpack_record
 from dagflow.record import Record, UnreadableInput
 
@@ -106,7 +106,7 @@ class FarSource(Source):
         for port in self._ports:
             asked = Record()
             asked.port = port
-            free.append((port, self.context.room(asked) - len(self._waiting)))
+            free.append((port, min(self.context.room(asked) - len(self._waiting), PLENTY)))
         if free != self._told:
             self._told = free
             self._desk.link.send(Room(self._name, self._seen, free))

@@ -7,6 +7,7 @@ histograms of all. What no sum can tell is the greatest: ages, durations.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.telemetry.families import Buckets, Family, Point
@@ -34,14 +35,14 @@ _WORST: Final = ("open", "half-open")  # states of breakers
 _QUANTILES: Final = {"p50_s": 0.50, "p99_s": 0.99}
 
 
-def read_state(engine: Engine) -> tuple[dict[str, Any], dict[str, dict[int, int]], list[Family]]:
-    """Read the report of an engine, its histograms by the place of their quantiles, and its metrics."""
+def read_state(engine: Engine) -> tuple[dict[str, Any], dict[str, dict[int, int]], list[Family], float]:
+    """Read the report of an engine, its histograms by the place of their quantiles, its metrics, and its CPU time."""
     wiring = engine.wiring
     latencies = {f"nodes/{name}": node.latency.snapshot() for name, node in wiring.nodes.items()}
     for name, worker in wiring.workers.items():
         latencies[f"workers/{name}"] = worker.tally.latency.snapshot()
         latencies[f"workers/{name}/first_chunk"] = worker.tally.first_chunk.snapshot()
-    return engine.report(), latencies, engine.families()
+    return engine.report(), latencies, engine.families(), process_time()
 
 
 def merge_reports(states: Sequence[State]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ A record is known to both by its origin: the name of its source, and a key that 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from dagflow.exchange import Chunk
+from dagflow.telemetry.families import Family
 
 
 class _Message(Struct, array_like=True, tag_field="type"):
@@ -195,6 +196,10 @@ class Piece(_Message, tag=26):
     fault: Fault | None = None
 
 
+PLENTY: Final = 64
+"""So much room, or more, is told as this: no more comes before the child can tell again."""
+
+
 class Room(_Message, tag=29):
     """From a child: how many records of a source it would take by each port, after `seen` had come."""
 
@@ -204,11 +209,12 @@ class Room(_Message, tag=29):
 
 
 class State(_Message, tag=27):
-    """From a child: how it is, as for `merging`; the last one comes with `is_last`."""
+    """From a child: how it is, as for `merging`, with the CPU time that it has taken; the last one is `is_last`."""
 
     report: dict[str, Any]
     latencies: dict[str, dict[int, int]]
-    families: list[Any]
+    families: list[Family]
+    cpu_s: float
     is_last: bool = False
 
 

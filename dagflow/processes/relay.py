@@ -21,7 +21,7 @@ from dagflow.engine.postbox import Postbox
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import ProcessDied, RecordError
 from dagflow.inference.call import Call
-from dagflow.processes.messages import Answer, Bring, Cancel, Exhausted, Piece, Settled
+from dagflow.processes.messages import PLENTY, Answer, Bring, Cancel, Exhausted, Piece, Settled
 from dagflow.processes.packing import NOT_PACKED, blame, pack_error, pack_record, unpack_error, unpack_record
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
 from dagflow.shares import bucket_of
@@ -97,7 +97,7 @@ class Relay(SourceRunner):
     def take_room(self, member: Member, room: Room) -> None:
         """Take note of how many records a child would take, after so many had come there."""
         sent_since = self._sent[member.index] - room.seen
-        self._rooms[member.index] = {port: free - sent_since for port, free in room.free}
+        self._rooms[member.index] = {port: free - sent_since for port, free in room.free if free < PLENTY}
 
     def mark_of(self, member: Member, key: bytes) -> Mark | None:
         """Give what is known of a record that a child has."""

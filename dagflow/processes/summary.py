@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,6 +91,7 @@ class Summary:
         for name, relay in self._relays.items():
             report["sources"][name] = {"ended": relay.ended, "progress": relay.progress}
         report["processes"] = [_row(member) for member in self._members if member.starts]
+        report["parent"] = {"pid": os.getpid(), "cpu_s": time.process_time()}
         return report
 
     def families(self) -> list[Family]:
@@ -117,4 +120,5 @@ def _row(member: Member) -> dict[str, Any]:
         "accepted": report.get("accepted", 0),
         "settled": Counter(report.get("outcomes", {})).total(),
         "in_flight": report.get("in_flight", 0),
+        "cpu_s": None if member.state is None else member.state.cpu_s,
     }
