@@ -131,6 +131,7 @@ class Attending:
             core=available[member.index % len(available)] if self._plan.runtime.pin_cores else None,
             resumes=self._tracking.resumes,
             ledger=self._tracking.path,
+            endings=self._tracking.endings if member.starts else None,
             again=self._tracking.known(),
             ports=dict(self._ports),
         )
@@ -149,7 +150,7 @@ class Attending:
             end = await member.wait_gone()
             if member.is_last:
                 break
-            await self._bury(member)
+            self._bury(member)
             if self.stopped_by is not None:
                 self._summary.note_unfinished(member)
                 break
@@ -166,11 +167,11 @@ class Attending:
         for relay in self._relays.values():
             relay.lose(member)
 
-    async def _bury(self, member: Member) -> None:
+    def _bury(self, member: Member) -> None:
         """Keep what a child had done that died, and what its successor has to know."""
         for sink in self._sinks.nodes.values():
             sink.forget(member)
-        await self._tracking.bury(member.marks)
+        self._tracking.bury(member.marks)
         self._summary.bury(member)
 
     async def _start_again(self, member: Member) -> None:

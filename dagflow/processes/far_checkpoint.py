@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
+
 from dagflow.channel.inlet import Inlet
 from dagflow.engine.mark import Mark
 from dagflow.errors import OpenFailed, RedeliveredTooOften, StoreError, describe
+from dagflow.processes.endings import read_endings
 from dagflow.processes.far_sink import EDGE
 from dagflow.processes.messages import Settled, Taken
 from dagflow.processes.packing import pack_error
@@ -52,6 +55,8 @@ class FarCheckpoint:
         # What brought a process down may do so before a message has left it.
         self._is_careful = any(again.deaths for again in begin.again)
         self._ledgers: dict[str, Ledger] = {}
+        self._folder = begin.endings
+        self._ended: dict[str, Ledger] = {}
 
     async def open(self, sources: Iterable[str]) -> None:
         """Read what has settled.
@@ -60,6 +65,10 @@ class FarCheckpoint:
             OpenFailed: it can't be read.
         """
         self._ledgers = {source: Ledger() for source in sources if source not in self._desk.sources}
+        if self._folder is not None:
+            for source in self._ledgers:
+                self._ended[source] = Ledger()
+                await to_thread.run_sync(self._ended[source].fill, read_endings(Path(self._folder), source))
         if not self._ledgers or not self.path.name:
             return
         reader = Writer(partial(open_database, self.path, CHECKPOINT, create=False))
@@ -84,7 +93,7 @@ class FarCheckpoint:
     def admit(self, source: str, record: Record) -> Mark | None:
         """Mark a record; None if it is done."""
         key = record.key if source in self._desk.sources else self._ledgers[source].admit(record.key)
-        if key is None:
+        if key is None or ((ended := self._ended.get(source)) is not None and ended.has_settled(key)):
             return None
         mark = self._marked(source, key, record.id)
         self._desk.link.send(Taken(source, key, record.id))
@@ -134,7 +143,7 @@ class FarCheckpoint:
 
     async def close(self) -> None:
         """Let go of what was read; twice is fine."""
-        for ledger in self._ledgers.values():
+        for ledger in (*self._ledgers.values(), *self._ended.values()):
             ledger.close()
 
     def as_dict(self) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def as_left(state: State, outcomes: Mapping[str, int] | None) -> State:
         report["outcomes"] |= outcomes
         report["accepted"] = sum(report["outcomes"].values())
     report["in_flight"] = 0
+    if "checkpoint" in report:
+        report["checkpoint"]["skipped"] = 0  # a successor reads the same input again
     for node in report["nodes"].values():
         node["busy"] = 0
     for edge in report["edges"].values():

@@ -57,7 +57,12 @@ class Again(Struct, array_like=True):
 
 
 class Begin(_Message, tag=1):
-    """To a child, first of all: what to run. `ledger` is the database that knows what has settled."""
+    """To a child, first of all: what to run.
+
+    Attributes:
+        ledger: the database of the checkpoint.
+        endings: for a successor: the folder with what has ended in this run.
+    """
 
     text: str
     path: str | None
@@ -67,6 +72,7 @@ class Begin(_Message, tag=1):
     core: int | None
     resumes: bool
     ledger: str | None
+    endings: str | None
     again: list[Again]
     ports: dict[str, int]
 

@@ -21,6 +21,7 @@ from dagflow.engine.postbox import Postbox
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.errors import ProcessDied, RecordError
 from dagflow.inference.call import Call
+from dagflow.processes.endings import KEY_BYTES
 from dagflow.processes.messages import PLENTY, Answer, Bring, Cancel, Exhausted, Piece, Settled
 from dagflow.processes.packing import NOT_PACKED, blame, pack_error, pack_record, unpack_error, unpack_record
 from dagflow.record import Outcome, Record, Ticket, UnreadableInput
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dagflow.processes.member import Member
     from dagflow.processes.messages import Room
 
-_KEY_BYTES: Final = 20
 _NOTHING: Final = (None, None)
 
 
@@ -82,7 +82,7 @@ class Relay(SourceRunner):
         index = self._index_of(record)
         record.port, mark = port, record.ticket.mark
         if mark is None:
-            mark = Mark(self.plan.name, next(self._numbers).to_bytes(_KEY_BYTES, "big"), record.id, None)
+            mark = Mark(self.plan.name, next(self._numbers).to_bytes(KEY_BYTES, "big"), record.id, None)
         record.key = mark.key
         self._flying[index][record.key] = record, mark
         self._bring(index, record)

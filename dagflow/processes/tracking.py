@@ -1,20 +1,17 @@
 """Tracking: what has become of each record of all children, so that a dead one's are done once more, and once only.
 
-It is a checkpoint: that of the file, or a nameless one that goes with the run.
+What has ended in this run is not taken in again, however it ended; what earlier runs have done, the checkpoint knows.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagflow.engine.checkpointing import Checkpointing
 from dagflow.engine.mark import Mark
 from dagflow.graph.meaning import meaning_of
-from dagflow.graph.plan import CheckpointPlan
+from dagflow.processes.endings import Endings
 from dagflow.processes.messages import Again
 
 if TYPE_CHECKING:
@@ -29,30 +26,30 @@ class Tracking:
     """The records of one run that may have to be done again.
 
     Attributes:
-        checkpoint: what keeps which have settled; None if no source can be read again.
+        checkpoint: that of the file, if it has one.
         knows_all: whether it knows all records of the run.
         deaths: how many processes died while they had a record; of those that have not settled.
     """
 
     def __init__(self, plan: Plan, fresh: bool) -> None:
         self._sources = [node.name for node in plan.of_kind("source") if node.resumable]
-        self._folder: str | None = None
+        self._endings = Endings(self._sources) if self._sources else None
         self.knows_all = len(self._sources) == len(plan.of_kind("source"))
         self.checkpoint: Checkpointing | None = None
         self.deaths: dict[Origin, int] = {}
         self._begun: dict[Origin, list[tuple[str, str]]] = {}
-        self._is_named = plan.checkpoint is not None
-        if self._sources:
-            self.checkpoint = Checkpointing(plan.checkpoint or self._nameless(), meaning_of(plan), fresh)
-
-    def _nameless(self) -> CheckpointPlan:
-        self._folder = tempfile.mkdtemp(prefix="dagflow-")
-        return CheckpointPlan(Path(self._folder, "settled.db"))
+        if plan.checkpoint is not None:
+            self.checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
 
     @property
     def path(self) -> str | None:
-        """Where it is kept what has settled."""
+        """Where the checkpoint is."""
         return None if self.checkpoint is None else str(self.checkpoint.path)
+
+    @property
+    def endings(self) -> str | None:
+        """The folder with what has ended in this run."""
+        return None if self._endings is None else str(self._endings.folder)
 
     @property
     def resumes(self) -> bool:
@@ -67,8 +64,7 @@ class Tracking:
         """
         if self.checkpoint is not None:
             await self.checkpoint.open(self._sources)
-            if self._is_named:
-                self.checkpoint.follow(hosting)
+            self.checkpoint.follow(hosting)
 
     async def begin(self) -> None:
         """Note where the sinks begin, which are open by now.
@@ -97,7 +93,7 @@ class Tracking:
         mark = marks.get(write.origin) if write.origin is not None else None
         if mark is None:
             return
-        if self.checkpoint is not None and mark.source in self._sources:
+        if self.checkpoint is not None and self._is_resumable(mark):
             self.checkpoint.note_written(mark, write.edge, write.rest)
         else:
             mark.written.append((write.edge, write.rest))
@@ -108,20 +104,27 @@ class Tracking:
         mark = marks.pop(origin, None)
         self.deaths.pop(origin, None)
         self._begun.pop(origin, None)
-        if mark is not None and self.checkpoint is not None and not is_relayed and mark.source in self._sources:
+        if mark is None or not self._is_resumable(mark):
+            return
+        if self._endings is not None:
+            self._endings.add(*origin)
+        if self.checkpoint is not None and not is_relayed:
             self.checkpoint.note_ended(mark, settled.is_done)
 
-    async def bury(self, marks: dict[Origin, Mark]) -> None:
-        """Take note of what a child had that died; what has settled is readable then."""
+    def _is_resumable(self, mark: Mark) -> bool:
+        return mark.source in self._sources
+
+    def bury(self, marks: dict[Origin, Mark]) -> None:
+        """Take note of what a child had that died; what has ended is readable then."""
         for origin, mark in marks.items():
             self.deaths[origin] = self.deaths.get(origin, 0) + 1
             self._begun[origin] = mark.all_written
-        if self.checkpoint is not None:
-            await self.checkpoint.commit()
+        if self._endings is not None:
+            self._endings.flush()
 
     def as_dict(self, skipped: int) -> dict[str, Any]:
         """Give the row of the report, if the file has a checkpoint."""
-        if not self._is_named or self.checkpoint is None:
+        if self.checkpoint is None:
             return {}
         return {"checkpoint": self.checkpoint.as_dict() | {"skipped": skipped}}
 
@@ -129,5 +132,5 @@ class Tracking:
         """Let go of everything; twice is fine."""
         if self.checkpoint is not None:
             await self.checkpoint.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._endings is not None:
+            self._endings.close()
