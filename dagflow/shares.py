@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
 
 _MULTIPLIER: Final = 2862933555777941757  # of the linear congruential generator that the paper uses
@@ -37,11 +38,13 @@ class Share:
     Attributes:
         index, count: which process it is, of how many.
         by_session: whether records of one session must come to one process.
+        folder: where processes may meet; None where there is only one.
     """
 
     index: int = 0
     count: int = 1
     by_session: bool = False
+    folder: Path | None = None
 
     @property
     def is_all(self) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
     from dagflow.processes.hosting import Hosting
     from dagflow.processes.member import Member
+    from dagflow.processes.ports import Ports
     from dagflow.processes.relay import Relay
     from dagflow.processes.summary import Summary
     from dagflow.processes.tracking import Tracking
@@ -38,6 +39,8 @@ class Attending:
         on_failure: told why the run cannot go on.
     """
 
+    _ports: Ports
+
     def __init__(
         self,
         plan: Plan,
@@ -57,13 +60,12 @@ class Attending:
         self._tracking = tracking
         self._summary = summary
         self._log = log
-        self._ports: Mapping[str, int] = {}
 
-    async def start(self, ports: Mapping[str, int]) -> None:
+    async def start(self, ports: Ports) -> None:
         """Start all, and wait until everything is open everywhere.
 
         Args:
-            ports: where sources listen that all have.
+            ports: where sources listen that all have, and where they meet.
 
         Raises:
             ProcessFailed: one could not be started; then none is left.
@@ -133,7 +135,8 @@ class Attending:
             ledger=self._tracking.path,
             endings=self._tracking.endings if member.starts else None,
             again=self._tracking.known(),
-            ports=dict(self._ports),
+            ports=self._ports.numbers,
+            folder=str(self._ports.folder),
         )
 
     def _failure(self, member: Member, end: str) -> ProcessFailed:

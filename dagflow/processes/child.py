@@ -58,7 +58,7 @@ def _engine(desk: Desk, begin: Begin) -> Engine:
     redactor = Redactor.of(plan)
     configure_logging(plan.logging, redactor)
     settle_memory()
-    share = Share(begin.index, begin.count, keeps_sessions(plan))
+    share = Share(begin.index, begin.count, keeps_sessions(plan), Path(begin.folder))
     return Engine(
         divide(plan, share, begin.ports, _stand_ins(plan, desk)),
         log=default_logger(redactor).bind(process=begin.index),

@@ -185,7 +185,7 @@ class Crew:
             await open_plugins(self._sinks)
         self._ports.open()
         await self._tracking.begin()
-        await self._children.start(self._ports.numbers)
+        await self._children.start(self._ports)
         with self.redactor.scrubbing():
             await open_plugins(self._sources)
 

@@ -61,6 +61,7 @@ class Begin(_Message, tag=1):
 
     Attributes:
         ledger: the database of the checkpoint.
+        folder: where children meet.
         endings: for a successor: the folder with what has ended in this run.
     """
 
@@ -75,6 +76,7 @@ class Begin(_Message, tag=1):
     endings: str | None
     again: list[Again]
     ports: dict[str, int]
+    folder: str
 
 
 class Go(_Message, tag=9):

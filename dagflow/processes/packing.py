@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from dagflow.completion import Completion
-from dagflow.errors import InvalidField, RecordError, WorkerError, describe
+from dagflow.errors import InvalidField, PluginBug, RecordError, WorkerError, describe
 from dagflow.processes.messages import Fault, Packed
 from dagflow.record import NO_META, Record
 
@@ -65,7 +65,7 @@ def blame(record: Record, error: Exception) -> Exception:
 def pack_error(error: BaseException) -> Fault:
     """Give what travels of an error."""
     if not isinstance(error, RecordError):
-        return Fault("plugin-bug", f"{type(error).__name__}: {describe(error)}")
+        error = PluginBug(error)
     fault = Fault(error.code, describe(error), error.retryable, error.retry_after, error.ends_run, error.node)
     if isinstance(error, WorkerError):
         fault.kind, fault.status, fault.worker = error.kind, error.status, error.worker

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagflow.errors import OpenFailed
@@ -18,6 +21,7 @@ class Ports:
 
     Attributes:
         numbers: the port of each, by the source's name.
+        folder: where children meet who have to tell each other something; nobody else can enter it.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -26,6 +30,7 @@ class Ports:
         self._sources = [node for node in sources if hasattr(node.options, "listen")]
         self._held: list[socket.socket] = []
         self.numbers: dict[str, int] = {}
+        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
 
     def open(self) -> None:
         """Take them.
@@ -44,6 +49,7 @@ class Ports:
         for held in self._held:
             held.close()
         self._held = []
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _take(self, node: NodePlan) -> int:
         address: Address = node.options.listen  # type: ignore[attr-defined]
