@@ -218,3 +218,20 @@ def test_a_pipe_as_output(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert Counter(json.loads(line)["id"] for line in done.stdout.splitlines()) == Counter(run.ids)
+
+
+def test_pinned_cores(tmp_path):
+    """Each process keeps to a core of its own, in turn; without it, to none."""
+    for pinned in ("pin_cores = true\n", ""):
+        run = CrewRun(tmp_path, FILE.replace("2ms", "100ms") + pinned)
+        (tmp_path / "out.jsonl").unlink(missing_ok=True)
+        run.start()
+        run.wait_written(1)
+        allowed = [os.sched_getaffinity(pid) for pid in run.children()]
+        run.process.kill()
+        run.process.wait(timeout=50)
+        available = sorted(os.sched_getaffinity(0))
+        if pinned:
+            assert sorted(allowed, key=sorted) == sorted(({available[n % len(available)]} for n in (0, 1)), key=sorted)
+        else:
+            assert allowed == [set(available)] * 2
