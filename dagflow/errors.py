@@ -29,6 +29,7 @@
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
     ├── ProcessFailed          one of several processes could not be started
+    ├── SeveralProcesses       what was asked for needs a pipeline of one process
     ├── AdminError             the admin listener could not be started or reached
     ├── PipelineClosed         `submit` came after the pipeline began to drain
     └── NotDelivered           a streamed record ended otherwise than delivered
@@ -154,6 +155,15 @@ class ProcessFailed(DagflowError):
     def __init__(self, message: str, code: str = code) -> None:
         self.code = code  # type: ignore[misc]
         super().__init__(message)
+
+
+class SeveralProcesses(DagflowError):
+    """What was asked for is possible in a pipeline of one process only."""
+
+    code = "several-processes"
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what} is not possible while the pipeline runs in several processes; {remedy}")
 
 
 class PipelineClosed(DagflowError):

@@ -38,8 +38,8 @@ FLOORS = [
     ["telemetry", "channel", "store", "inference", "remote", "access", "mesh"],
     ["sources", "stages", "workers", "sinks", "transports", "exporters"],
     ["engine"],
-    ["processes"],
     ["admin"],
+    ["processes"],
     ["embed", "testing"],
     ["cli", "__main__"],
 ]

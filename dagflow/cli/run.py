@@ -54,16 +54,21 @@ def run(
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
     from dagflow.admin.listener import serving
+    from dagflow.processes.crew import Crew
+    from dagflow.processes.view import CrewView
 
     plan = load_plan_to_run(file, overrides, report_path)
-    execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
+    if plan.runtime.processes == 1:
+        execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
+    else:
+        company = partial(serving, view_of=CrewView)
+        execute(plan, report_path, allow_failures, quiet, partial(Crew, fresh=fresh), company=company)
 
 
 def _engine(plan: Plan, fresh: bool) -> Engine:
     from dagflow.engine.engine import Engine
-    from dagflow.processes.crew import Crew
 
-    return Engine(plan, fresh=fresh) if plan.runtime.processes == 1 else Crew(plan, fresh)  # type: ignore[return-value]
+    return Engine(plan, fresh=fresh)
 
 
 def load_plan_to_run(file: Path, overrides: list[str] | None, report_path: Path | None) -> Plan:

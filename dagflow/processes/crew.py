@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from dagflow.engine.exporting import Exporting
 from dagflow.engine.faults import Faults
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_plugins, flush_sinks, open_plugins
 from dagflow.errors import describe
@@ -37,9 +38,10 @@ from dagflow.redaction import Redactor
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
-    from dagflow.graph.plan import NodePlan, Plan
+    from dagflow.graph.plan import ExporterPlan, NodePlan, Plan
     from dagflow.telemetry.families import Family
 
 _SPARE_S: Final = 5.0  # beyond its drain and flush, before a child is killed
@@ -71,6 +73,7 @@ class Crew:
             self._sinks.host_sink(plan.nodes[name], self._on_written)
         self._sources = Hosting(plan, self.clock, self._log)
         self._relays = {name: self._build_relay(plan.nodes[name]) for name in far_sources(plan)}
+        self._exporters = [self._build_exporter(exporter) for exporter in plan.exporters.values()]
         metrics = self._sinks.metrics | self._sources.metrics
         self._summary = Summary(plan, self._members, metrics, self._sinks.nodes, self._relays, self._tracking)
         children = (self._members, self._sinks, self._relays, self._tracking, self._summary)
@@ -108,6 +111,8 @@ class Crew:
                     self._failures += await flush_sinks(self._sinks, self._flush_timeout_s)
                     if self._tracking.checkpoint is not None:
                         await self._tracking.checkpoint.commit()
+                    for exporter in self._exporters:
+                        await exporter.send(self.families())
         finally:
             with anyio.CancelScope(shield=True):
                 await self._children.wait_all_gone()
@@ -152,6 +157,14 @@ class Crew:
     def families(self) -> list[Family]:
         """Give the metrics of all processes, as they were when they were asked last."""
         return self._summary.families()
+
+    def latencies(self) -> dict[str, Counter[int]]:
+        """Give the histograms behind the quantiles of the report."""
+        return self._summary.latencies()
+
+    def reasons(self) -> list[tuple[str, str]]:
+        """Say what is not ready, and why: in any process that lives, and those that do not."""
+        return self._summary.reasons()
 
     def on_message(self, member: Member, message: Any) -> None:
         """Take what a child says."""
@@ -198,6 +211,8 @@ class Crew:
                 beside.start_soon(relay.telling.run)
             if self._tracking.checkpoint is not None:
                 beside.start_soon(self._tracking.checkpoint.run)
+            for exporter in self._exporters:
+                beside.start_soon(exporter.run, self.families)
             await self._children.run()
             for relay in self._relays.values():
                 relay.telling.finish(CLOSE_TIMEOUT_S)
@@ -209,6 +224,10 @@ class Crew:
         relay = Relay(node, plugin, self._members, faults, self._log, self.plan.max_in_flight, checkpoint)
         context.room = relay.room
         return relay
+
+    def _build_exporter(self, plan: ExporterPlan) -> Exporting:
+        plugin, context = self._sinks.host(plan)
+        return Exporting(plan, plugin, self.plan.metric_labels, context.logger)
 
     async def _run_relay(self, relay: Relay) -> None:
         await relay.run()

@@ -6,8 +6,10 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from dagflow.admin.readiness import Readiness
 from dagflow.errors import describe
 from dagflow.processes.link import Link
+from dagflow.processes.merging import read_state
 from dagflow.processes.messages import (
     Ask,
     Begin,
@@ -18,7 +20,6 @@ from dagflow.processes.messages import (
     Force,
     Go,
     Ready,
-    State,
     Stop,
     ToChild,
     Withdraw,
@@ -44,6 +45,8 @@ class Desk:
         gone: set when the link is closed.
     """
 
+    _readiness: Readiness
+
     def __init__(self) -> None:
         self.sources: dict[str, FarSource] = {}
         self.gone = asyncio.Event()
@@ -68,7 +71,7 @@ class Desk:
 
     def attend(self, engine: Engine) -> None:
         """Let the parent stop an engine, and ask how it is."""
-        self._engine = engine
+        self._engine, self._readiness = engine, Readiness(engine)
         for forced, reason in self._ended:
             self._end(forced, reason)
 
@@ -95,10 +98,10 @@ class Desk:
 
     def tell(self, is_last: bool = False) -> None:
         """Tell the parent how the engine is."""
-        from dagflow.processes.merging import read_state
-
         assert self._engine is not None
-        self.link.send(State(*read_state(self._engine), is_last))
+        state = read_state(self._engine, self._readiness)
+        state.is_last = is_last
+        self.link.send(state)
         if is_last:
             self._engine = None
 

@@ -21,7 +21,7 @@ from dagflow.telemetry.instruments import Metrics
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from dagflow.graph.plan import NodePlan, Plan
+    from dagflow.graph.plan import ExporterPlan, NodePlan, Plan
     from dagflow.plugin import Plugin
     from dagflow.processes.member import Member
 
@@ -46,17 +46,17 @@ class Hosting:
         self._clock = clock
         self._log = log
 
-    def host(self, node: NodePlan) -> tuple[Any, Context]:
+    def host(self, plan: NodePlan | ExporterPlan) -> tuple[Any, Context]:
         """Build a plugin that will be opened here."""
-        plugin, metrics, auth = node.build(), Metrics(), self._plan.auth
-        self.metrics[node.name] = metrics
+        plugin, metrics, auth = plan.cls(plan.options), Metrics(), self._plan.auth
+        self.metrics[plan.name] = metrics
         context = Context(
-            name=node.name,
+            name=plan.name,
             pipeline=self._plan.name,
-            logger=self._log.bind(node=node.name),
+            logger=self._log.bind(node=plan.name),
             clock=self._clock,
             metrics=metrics,
-            timeout_s=node.timeout_s,
+            timeout_s=getattr(plan, "timeout_s", None),
             grants=None if auth is None else Grants(all_tokens(auth)),
         )
         self.plugins.append((plugin, context))

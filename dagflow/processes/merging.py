@@ -10,14 +10,16 @@ from collections import Counter, defaultdict
 from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
+from dagflow.engine.standing import read_latencies, read_status
+from dagflow.processes.messages import State
 from dagflow.telemetry.families import Buckets, Family, Point
 from dagflow.telemetry.instruments import quantile_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dagflow.admin.readiness import Readiness
     from dagflow.engine.engine import Engine
-    from dagflow.processes.messages import State
 
 _GREATEST: Final = frozenset({"duration_s", "oldest_s", "in_store", "uptime_s"})
 _MEAN: Final = frozenset({"progress"})
@@ -35,25 +37,27 @@ _WORST: Final = ("open", "half-open")  # states of breakers
 _QUANTILES: Final = {"p50_s": 0.50, "p99_s": 0.99}
 
 
-def read_state(engine: Engine) -> tuple[dict[str, Any], dict[str, dict[int, int]], list[Family], float]:
-    """Read the report of an engine, its histograms by the place of their quantiles, its metrics, and its CPU time."""
-    wiring = engine.wiring
-    latencies = {f"nodes/{name}": node.latency.snapshot() for name, node in wiring.nodes.items()}
-    for name, worker in wiring.workers.items():
-        latencies[f"workers/{name}"] = worker.tally.latency.snapshot()
-        latencies[f"workers/{name}/first_chunk"] = worker.tally.first_chunk.snapshot()
-    return engine.report(), latencies, engine.families(), process_time()
+def read_state(engine: Engine, readiness: Readiness) -> State:
+    """Read how an engine is."""
+    latencies = {place: dict(buckets) for place, buckets in read_latencies(engine.wiring).items()}
+    reasons = readiness.reasons() if readiness.state == "running" else []
+    return State(read_status(engine), latencies, engine.families(), process_time(), list(map(tuple, reasons)))
+
+
+def merge_latencies(states: Iterable[State]) -> dict[str, Counter[int]]:
+    """Give the histograms of several processes, by the places of their quantiles in the report."""
+    merged: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for state in states:
+        for place, buckets in state.latencies.items():
+            merged[place].update(buckets)
+    return merged
 
 
 def merge_reports(states: Sequence[State]) -> dict[str, Any]:
     """Give the report of several processes, of at least one; how the run ended is not theirs to know."""
     merged = _merged("", [state.report for state in states])
     merged["errors"] = _merge_errors([state.report["errors"] for state in states])
-    latencies: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for state in states:
-        for place, buckets in state.latencies.items():
-            latencies[place].update(buckets)
-    for place, total in latencies.items():
+    for place, total in merge_latencies(states).items():
         table, name, *first_chunk = place.split("/")
         row = merged[table][name]
         if first_chunk:

@@ -217,12 +217,20 @@ class Room(_Message, tag=29):
 
 
 class State(_Message, tag=27):
-    """From a child: how it is, as for `merging`, with the CPU time that it has taken; the last one is `is_last`."""
+    """From a child: how it is.
+
+    Attributes:
+        report: its status; latencies: the histograms behind its quantiles, by their places there.
+        cpu_s: the CPU time that it has taken.
+        reasons: what is not ready there, and why.
+        is_last: whether no other one comes.
+    """
 
     report: dict[str, Any]
     latencies: dict[str, dict[int, int]]
     families: list[Family]
     cpu_s: float
+    reasons: list[tuple[str, str]] = []
     is_last: bool = False
 
 

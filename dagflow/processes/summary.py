@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.processes.merging import as_left, merge_families, merge_reports
+from dagflow.processes.merging import as_left, merge_families, merge_latencies, merge_reports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,6 +93,16 @@ class Summary:
         report["processes"] = [_row(member) for member in self._members if member.starts]
         report["parent"] = {"pid": os.getpid(), "cpu_s": time.process_time()}
         return report
+
+    def latencies(self) -> dict[str, Counter[int]]:
+        """Give the histograms behind the quantiles of the report."""
+        return merge_latencies(self._states())
+
+    def reasons(self) -> list[tuple[str, str]]:
+        """Say what is not ready, and why."""
+        down = [(f"process {m.index}", "it is being started") for m in self._members if not m.takes_records]
+        told = [reason for member in self._members if member.state is not None for reason in member.state.reasons]
+        return [*down, *dict.fromkeys(told)]
 
     def families(self) -> list[Family]:
         """Give the metrics of all."""
