@@ -153,7 +153,7 @@ class Attending:
             end = await member.wait_gone()
             if member.is_last:
                 break
-            self._bury(member)
+            await self._bury(member)
             if self.stopped_by is not None:
                 self._summary.note_unfinished(member)
                 break
@@ -170,10 +170,10 @@ class Attending:
         for relay in self._relays.values():
             relay.lose(member)
 
-    def _bury(self, member: Member) -> None:
+    async def _bury(self, member: Member) -> None:
         """Keep what a child had done that died, and what its successor has to know."""
         for sink in self._sinks.nodes.values():
-            sink.forget(member)
+            await sink.forget(member)
         self._tracking.bury(member.marks)
         self._summary.bury(member)
 

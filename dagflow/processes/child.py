@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 def run_child(descriptor: int) -> None:
     """Run a child to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and supervisors send it to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     options = {"use_uvloop": find_spec("uvloop") is not None}
     anyio.run(_run, socket.socket(fileno=descriptor), backend_options=options)
 

@@ -7,11 +7,15 @@ child sent its records. Retries, timeouts and failures are the children's.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from dagflow.access.grants import Grants
+from dagflow.channel.doorbell import Doorbell
 from dagflow.config.auth_tables import all_tokens
+from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S
 from dagflow.engine.thread import ThreadCall
 from dagflow.plugin import Context
 from dagflow.processes.messages import Write, Written
@@ -82,6 +86,8 @@ class HostedSink:
         self._on_written = on_written
         self._waiting: deque[tuple[Member, Write]] = deque()
         self._working: set[asyncio.Task[None]] = set()
+        self._in_hand: Counter[Member] = Counter()
+        self._ended = Doorbell()
 
     def take(self, member: Member, write: Write) -> None:
         """Write what a child sent, at once where that can be."""
@@ -93,6 +99,7 @@ class HostedSink:
             except Exception as error:
                 self._end(member, write, error)
                 return
+            self._in_hand[member] += 1
             self._start(self._await(pending, member, write))
             return
         self._waiting.append((member, write))
@@ -106,9 +113,12 @@ class HostedSink:
                 self._waiting.remove(waiting)
                 return
 
-    def forget(self, member: Member) -> None:
-        """Leave out what a child that died wanted to be written: its successor asks again."""
+    async def forget(self, member: Member) -> None:
+        """Leave out what a child that died wanted written, and wait for what has begun: its successor asks again."""
         self._waiting = deque(waiting for waiting in self._waiting if waiting[0] is not member)
+        with anyio.move_on_after(CLOSE_TIMEOUT_S):
+            while self._in_hand[member]:
+                await self._ended.wait()
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -116,24 +126,26 @@ class HostedSink:
         task.add_done_callback(self._working.discard)
 
     async def _await(self, pending: Awaitable[None], member: Member, write: Write) -> None:
-        try:
-            await pending
-        except Exception as error:
-            self._end(member, write, error)
-        else:
-            self._end(member, write)
+        await self._see_through(pending, member, write)
         await self._work()
 
     async def _work(self) -> None:
         call = self._call()
         while self._waiting:
             member, write = self._waiting.popleft()
-            try:
-                await call(write)
-            except Exception as error:
-                self._end(member, write, error)
-            else:
-                self._end(member, write)
+            self._in_hand[member] += 1
+            await self._see_through(call(write), member, write)
+
+    async def _see_through(self, writing: Awaitable[Any], member: Member, write: Write) -> None:
+        try:
+            await writing
+        except Exception as error:
+            self._end(member, write, error)
+        else:
+            self._end(member, write)
+        finally:
+            self._in_hand[member] -= 1
+            self._ended.ring_all()
 
     def _call(self) -> Callable[[Write], Awaitable[Any]]:
         """Give what writes one after the other: a sink that is no coroutine function has a thread."""

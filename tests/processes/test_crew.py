@@ -136,10 +136,10 @@ def test_sessions_keep_their_order(tmp_path, affinity):
             assert all(found == sorted(found) for found in numbers.values())
 
 
-KILLER = '''
+PACKAGE = '''
 import os
 
-from dagflow import Stage
+from dagflow import Sink, Source, Stage, Record
 
 
 class Kill(Stage):
@@ -149,27 +149,79 @@ class Kill(Stage):
         if record["prompt"] == "Say 7":
             os._exit(9)
         return record
+
+
+class Keep(Sink):
+    """Writes lines of its own, by a plain function."""
+
+    def write(self, record):
+        with open("kept.jsonl", "a") as file:
+            file.write('{"id": "%s", "pid": %d, "text": "%s"}\\n' % (record.id, os.getpid(), record["completion"].text))
+
+
+class Once(Source):
+    """Brings records that nobody could bring again, and notes how they ended."""
+
+    def writes(self):
+        return {"prompt"}
+
+    async def records(self):
+        for n in range(500):
+            yield Record({"prompt": f"Say {n + 100}"}, f"r{n}")
+
+    def settle(self, record, outcome):
+        with open("settled", "a") as file:
+            file.write(f"{record.id} {outcome.value}\\n")
 '''
+OFFERS = """
+[dagflow.stages]
+kill = package:Kill
+[dagflow.sinks]
+keep = package:Keep
+[dagflow.sources]
+once = package:Once
+"""
 
 
 @pytest.fixture
-def killer(tmp_path, monkeypatch):
-    """A package with a stage that kills its process, installed for programs that are started; gives their variables."""
-    package = tmp_path / "killer"
-    (package / "killer-1.0.dist-info").mkdir(parents=True)
-    (package / "killer.py").write_text(KILLER)
-    (package / "killer-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: killer\nVersion: 1.0\n")
-    (package / "killer-1.0.dist-info" / "entry_points.txt").write_text("[dagflow.stages]\nkill = killer:Kill\n")
-    return {"PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])}
+def package(tmp_path):
+    """A package of somebody else's, installed for programs that are started; gives their variables."""
+    folder = tmp_path / "package"
+    (folder / "package-1.0.dist-info").mkdir(parents=True)
+    (folder / "package.py").write_text(PACKAGE)
+    (folder / "package-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: package\nVersion: 1.0\n")
+    (folder / "package-1.0.dist-info" / "entry_points.txt").write_text(OFFERS)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+def test_plugins_that_know_nothing_of_processes(tmp_path, package):
+    """A source and a sink live in the parent; a killed child changes nothing for them."""
+    text = FILE.replace('type = "jsonl"\npath = "in.jsonl"\nfields = ["prompt"]', 'type = "once"').replace(
+        "2ms", "20ms"
+    )
+    text = text.replace('type = "jsonl"\npath = "out.jsonl"\nfields = ["id", "session", "prompt"]', 'type = "keep"')
+    run = CrewRun(tmp_path, text, lines=500)
+    run.start(**package)
+    (tmp_path / "kept.jsonl").touch()
+    wait_until(lambda: len(run.written("kept.jsonl")) > 50, within_s=50)
+    run.kill_child()
+    report = run.end()
+    kept = run.written("kept.jsonl")
+    assert Counter(line["id"] for line in kept) == Counter(run.ids)
+    assert {line["pid"] for line in kept} == {run.process.pid}
+    assert kept[0]["text"].startswith("Say")
+    settled = (tmp_path / "settled").read_text().splitlines()
+    assert Counter(settled) == Counter(f"{id} delivered" for id in run.ids)
+    assert balances(report)
 
 
 @pytest.mark.parametrize("text", [FILE, STDIN])
-def test_poison(tmp_path, killer, text):
+def test_poison(tmp_path, package, text):
     """A record that kills each process that has it ends as a dead letter; all others are delivered."""
     text = text.replace('"ask" }, { from = "ask"', '"kill" }, { from = "kill", to = "ask" }, { from = "ask"')
     text = text.replace("[sinks.out]", '[stages.kill]\ntype = "kill"\n[sinks.out]') + "max_redeliveries = 2\n" + LETTERS
     run = CrewRun(tmp_path, text, lines=40)
-    report = run.run(code=65, **killer)
+    report = run.run(code=65, **package)
     assert ids(run) == Counter(id for id in run.ids if id != "r7")
     assert report["outcomes"]["failed"] == 1
     assert balances(report)
