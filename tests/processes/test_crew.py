@@ -60,18 +60,17 @@ def test_killed_children_are_replaced(tmp_path, text):
 def test_a_parent_that_is_killed(tmp_path):
     """Its children end with it, and the next run goes on where it was."""
     run = CrewRun(tmp_path, FILE.replace("2ms", "10ms") + CHECKPOINT)
-    for lines in (100, 400):
-        run.start()
-        run.wait_written(lines)
-        children = run.children()
-        run.process.kill()
-        run.process.wait(timeout=50)
-        wait_until(lambda pids=children: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    run.start()
+    run.wait_written(300)
+    children = run.children()
+    run.process.kill()
+    run.process.wait(timeout=50)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
     report = run.run()
     assert ids(run) == Counter(run.ids)
     assert report["checkpoint"]["resumed"]
     assert report["checkpoint"]["skipped"] + report["accepted"] == 1000
-    assert report["checkpoint"]["skipped"] >= 300
+    assert report["checkpoint"]["skipped"] > 100
 
 
 def test_another_number_of_processes_goes_on(tmp_path):
@@ -117,23 +116,20 @@ def test_a_second_signal_ends_at_once(tmp_path):
     assert report["outcomes"]["cancelled"] == report["accepted"] > 0
 
 
-@pytest.mark.parametrize("affinity", ["", 'affinity = "session"\n'])
-def test_sessions_keep_their_order(tmp_path, affinity):
+@pytest.mark.parametrize("text", [FILE, STDIN])
+def test_sessions_keep_their_order(tmp_path, text):
     """Those of a split file and those that the parent relays, also while another process is killed."""
-    for text in (FILE, STDIN):
-        text = text.replace("concurrency = 16\n", f"concurrency = 4\n{affinity}").replace("2ms", "lognormal(5ms, 1)")
-        run = CrewRun(tmp_path, text, lines=600, sessions=20)
-        (tmp_path / "out.jsonl").unlink(missing_ok=True)
-        run.start()
-        run.wait_written(100)
-        run.kill_child()
-        run.end()
-        numbers = defaultdict(list)
-        for line in run.written():
-            numbers[line["session"]].append(int(line["id"][1:]))
-        assert ids(run) == Counter(run.ids)
-        if affinity:
-            assert all(found == sorted(found) for found in numbers.values())
+    text = text.replace("concurrency = 16\n", 'concurrency = 4\naffinity = "session"\n')
+    run = CrewRun(tmp_path, text.replace("2ms", "lognormal(5ms, 1)"), lines=500, sessions=20)
+    run.start()
+    run.wait_written(50)
+    run.kill_child()
+    run.end()
+    numbers = defaultdict(list)
+    for line in run.written():
+        numbers[line["session"]].append(int(line["id"][1:]))
+    assert ids(run) == Counter(run.ids)
+    assert all(found == sorted(found) for found in numbers.values())
 
 
 PACKAGE = '''
@@ -243,11 +239,11 @@ def test_what_cannot_be_opened(tmp_path):
 
 def test_a_file_that_means_something_else(tmp_path):
     """Is refused by the parent, with the code that one process has."""
-    run = CrewRun(tmp_path, FILE + CHECKPOINT)
+    run = CrewRun(tmp_path, FILE + CHECKPOINT, lines=100)
     run.run()
     run.start("--set", "stages.ask.parameters.temperature=0.5")
     assert run.process.wait(timeout=50) == 78
-    assert run.run("--fresh", "--set", "stages.ask.parameters.temperature=0.5")["accepted"] == 1000
+    assert run.run("--fresh", "--set", "stages.ask.parameters.temperature=0.5")["accepted"] == 100
 
 
 def test_failures_and_letters_of_all(tmp_path):
