@@ -6,6 +6,7 @@ Nothing is opened and nothing is started.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def compile_text(
     diagnostics = _located([*check_layout(document), *diagnostics, *_checked(draft, document)], document)
     if has_errors(diagnostics):
         raise ConfigError(diagnostics)
-    return build_plan(draft, document, diagnostics)
+    return replace(build_plan(draft, document, diagnostics), text=text, overrides=tuple(overrides))
 
 
 def locate_findings(diagnostics: list[Diagnostic], path: Path, overrides: Sequence[str] = ()) -> list[Diagnostic]:

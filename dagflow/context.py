@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dagflow.shares import WHOLE, Share
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -35,6 +37,7 @@ class Context:
         timeout_s: for a stage or sink: its `timeout`, which bounds each call of `process` or `write`, in seconds.
         pipeline: the pipeline's name.
         grants: what the tokens of `[auth]` allow; None where there is no such table.
+        share: for a source that splits: what this process takes of it.
         room: for a source: how many records like the given one would be taken now without waiting; below 0 where some
             wait already.
     """
@@ -50,6 +53,7 @@ class Context:
     timeout_s: float | None = None
     pipeline: str = ""
     grants: Grants | None = None
+    share: Share = WHOLE
     room: Callable[[Record], int] = _any_number
 
 

@@ -25,9 +25,12 @@
     │   ├── NotPublished       a broker did not take a record
     │   ├── EdgeFull           an edge over a broker is full, and is to shed what is new
     │   ├── RedeliveredTooOften  a broker brought a record again and again
+    │   ├── ProcessDied        the process that was answering died
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
+    ├── ProcessFailed          one of several processes could not be started
+    ├── SeveralProcesses       what was asked for needs a pipeline of one process
     ├── AdminError             the admin listener could not be started or reached
     ├── PipelineClosed         `submit` came after the pipeline began to drain
     └── NotDelivered           a streamed record ended otherwise than delivered
@@ -143,6 +146,25 @@ class AdminError(DagflowError):
     """The admin listener could not be started, or not be reached; the message says the remedy."""
 
     code = "admin"
+
+
+class ProcessFailed(DagflowError):
+    """One of several processes could not be started; `code` is that of its error."""
+
+    code = "process"
+
+    def __init__(self, message: str, code: str = code) -> None:
+        self.code = code  # type: ignore[misc]
+        super().__init__(message)
+
+
+class SeveralProcesses(DagflowError):
+    """What was asked for is possible in a pipeline of one process only."""
+
+    code = "several-processes"
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what} is not possible while the pipeline runs in several processes; {remedy}")
 
 
 class PipelineClosed(DagflowError):
@@ -340,6 +362,15 @@ class RedeliveredTooOften(RecordError):
 
     def __init__(self, times: int) -> None:
         super().__init__(f"it was delivered {times} times before, and nobody came to an end with it")
+
+
+class ProcessDied(RecordError):
+    """The process died that was answering; what it had answered cannot be taken back."""
+
+    code = "process-died"
+
+    def __init__(self) -> None:
+        super().__init__("the process that worked on it died while its answer was being given")
 
 
 class WorkerError(RecordError):

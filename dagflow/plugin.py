@@ -92,6 +92,9 @@ class Source(Node, ABC):
             go on where an earlier one stopped. May be a property.
         serves: whether callers wait for the answers of its records; every way must lead to a sink that gives them.
         gives_back: whether a later run gets what this one cuts off, so that no dead letter is made of it.
+        splits: whether several processes may read it, each what `Context.share` says. May be a property.
+        splits_sessions: whether it can do that also by session, which is known before a record is handed in. May be a
+            property.
         in_order: whether it can't leave a record open while later ones are done; what is lost is kept first.
         takes_over: whether its records were accepted elsewhere: it is the end of an edge over a broker.
     """
@@ -103,6 +106,8 @@ class Source(Node, ABC):
     gives_back: ClassVar[bool] = False
     in_order: ClassVar[bool] = False
     takes_over: ClassVar[bool] = False
+    splits: bool = False
+    splits_sessions: bool = False
 
     def exposed_at(self) -> str | None:
         """Give the address at which other machines could use it if there were no `[auth]`; asked before `open`.
@@ -185,6 +190,8 @@ class Sink(Node, ABC):
         resumable: whether what it has taken outlives the program, so that a later run adds to it. May be a property.
         answers: whether it hands records back to who waits for them, with `Ticket.reply`.
         hands_off: whether what it takes goes on elsewhere: it is the start of an edge over a broker.
+        parallel: whether each of several processes may have one of its own, as nothing of theirs meets in one place.
+            May be a property.
     """
 
     default_concurrency: ClassVar[int] = 1
@@ -192,6 +199,7 @@ class Sink(Node, ABC):
     resumable: bool = False
     answers: ClassVar[bool] = False
     hands_off: ClassVar[bool] = False
+    parallel: bool = False
 
     @abstractmethod
     def write(self, record: Record) -> Awaitable[None] | None:

@@ -467,6 +467,7 @@ TABLES = {
 }
 
 TESTED_ELSEWHERE = {
+    "processes": (tables.RuntimeTable,),
     "telemetry": (tables.TracingTable, MetricsTable, ExporterTable, Statsd.Options, Otlp.Options),
     "sources/http": (AuthTable, TokenTable, HttpOptions),
 }

@@ -26,13 +26,20 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dagflow.admin.selections import Listed
-    from dagflow.engine.engine import Engine
+    from dagflow.admin.view import View
     from dagflow.store.letter import Letter
 
     Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 _BODY_S: Final = 10.0  # how long a body may take to come
-_STATUS: Final = {"wrong-request": 400, "replaying": 409, "answers-lost": 409, "closed": 503, "store": 503}
+_STATUS: Final = {
+    "wrong-request": 400,
+    "replaying": 409,
+    "answers-lost": 409,
+    "several-processes": 409,
+    "closed": 503,
+    "store": 503,
+}
 _NAMED: Final = 5  # letters that are named for each reason why they are refused
 
 
@@ -51,8 +58,8 @@ class AnswersLost(DagflowError):
 class DeadLetters:
     """The routes of dead letters."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, view: View) -> None:
+        self._view = view
         self._refused: list[dict[str, Any]] = []
 
     def routes(self) -> list[web.RouteDef]:
@@ -71,7 +78,7 @@ class DeadLetters:
         """Answer with what is wrong, where something is."""
 
         async def handle(request: web.Request) -> web.Response:
-            if self._engine.wiring.letters is None:
+            if self._view.plan.dead_letters is None:
                 return refusal(404, "no-letters", "the pipeline has no `[dead_letters]` table, so it keeps none")
             try:
                 return await handler(request)
@@ -99,32 +106,31 @@ class DeadLetters:
         from dagflow.engine.replay import choose_entries
 
         body = read_body(Resend, await _json(request))
-        selection, plan = body.selection(), self._engine.plan
+        selection, plan = body.selection(), self._view.plan
         self._check_answers(body)
         letters = await to_thread.run_sync(choose_letters, self._path, selection, body.from_start)
         entries, refused = choose_entries(plan, letters, body.from_start)
-        self._engine.replay(entries, partial(read_page, self._path))
+        self._view.replay(entries, partial(read_page, self._path))
         self._refused = [_described(reason, some) for reason, some in refused.items()]
         return as_json(self._replayed(), 202)
 
     async def _purge(self, request: web.Request) -> web.Response:
         body = read_body(Meant, await _json(request))
-        return as_json({"purged": await self._engine.wiring.letters.purge(body.selection())})
+        return as_json({"purged": await self._view.purge(body.selection())})
 
     def _replayed(self) -> dict[str, Any]:
-        replay = self._engine.wiring.reentry.plugin.replay
-        return {"replay": None if replay is None else replay.as_dict(), "refused": self._refused}
+        return {"replay": self._view.replayed(), "refused": self._refused}
 
     def _check_answers(self, body: Resend) -> None:
         from dagflow.sinks.reply import Reply
 
-        replies = [sink.name for sink in self._engine.plan.of_kind("sink") if issubclass(sink.cls, Reply)]
+        replies = [sink.name for sink in self._view.plan.of_kind("sink") if issubclass(sink.cls, Reply)]
         if replies and not body.discard_answers:
             raise AnswersLost(replies[0])
 
     @property
     def _path(self) -> Path:
-        return self._engine.plan.dead_letters.path
+        return self._view.plan.dead_letters.path
 
 
 def _page(path: Path, listed: Listed) -> Mapping[str, Any]:

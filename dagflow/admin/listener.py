@@ -14,18 +14,18 @@ from dagflow.admin.door import Door
 from dagflow.admin.files import page_routes
 from dagflow.admin.letters import DeadLetters
 from dagflow.admin.overview import Overview
-from dagflow.admin.readiness import Readiness
 from dagflow.admin.tapping import Tapping
+from dagflow.admin.view import EngineView
 from dagflow.errors import AdminError
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp import web
 
     from dagflow.addresses import Address
-    from dagflow.engine.engine import Engine
+    from dagflow.admin.view import View
 
 MOST_CONNECTIONS: Final = 64
 MOST_BODY_BYTES: Final = 64 * 1024
@@ -36,8 +36,12 @@ _BACKLOG: Final = 64
 
 
 @asynccontextmanager
-async def serving(engine: Engine) -> AsyncIterator[None]:
-    """Serve an engine's admin listener while the block lasts, if its plan asks for one.
+async def serving(engine: Any, view_of: Callable[[Any], View] = EngineView) -> AsyncIterator[None]:
+    """Serve the admin listener of a run while the block lasts, if its plan asks for one.
+
+    Args:
+        engine: an engine, or what stands for one.
+        view_of: gives what can be seen of it.
 
     Raises:
         AdminError: it can't listen, or its token can't be written.
@@ -51,9 +55,8 @@ async def serving(engine: Engine) -> AsyncIterator[None]:
     address = admin.listen.at_port(listening.getsockname()[1])
     beacon = Beacon(f"http://{address}", secrets.token_urlsafe(32), os.getpid())
     log = default_logger(engine.redactor)
-    readiness = Readiness(engine)
-    tapping = Tapping(engine)
-    app = build_application(beacon.token, log, Overview(engine, readiness), DeadLetters(engine), tapping)
+    view = view_of(engine)
+    app = build_application(beacon.token, log, Overview(view), DeadLetters(view), Tapping(view))
     runner, server = await _started(app, listening)
     try:
         beacon.write(path)
@@ -62,9 +65,8 @@ async def serving(engine: Engine) -> AsyncIterator[None]:
     finally:
         beacon.remove(path)
         server.close()
-        tapping.close()
+        await view.close()
         await runner.cleanup()
-        await readiness.close()
 
 
 def build_application(token: str, log: Any, *parts: Overview | DeadLetters | Tapping) -> web.Application:

@@ -5,33 +5,35 @@ It keeps two older readings of the buckets, taken when somebody asks; whoever as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from typing import Any, Final
 
 from dagflow.telemetry.instruments import quantile_s
-
-if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping
-
-    from dagflow.telemetry.instruments import Histogram
 
 EVERY_S: Final = 5.0
 """How long a reading is kept as the newer one, in seconds: what is recent is once to twice as long."""
 
 
+_NOTHING: Final[Counter[int]] = Counter()
+
+
 class Recent:
     """The latest durations of some histograms, by name."""
 
-    def __init__(self, histograms: Mapping[str, Histogram]) -> None:
-        self._histograms = histograms
-        self._older = self._newer = (0.0, {name: histogram.snapshot() for name, histogram in histograms.items()})
+    def __init__(self) -> None:
+        nothing: dict[str, Counter[int]] = {}
+        self._older = self._newer = (0.0, nothing)
 
-    def read(self, now_s: float) -> dict[str, dict[str, Any]]:
-        """Give count, `p50_s` and `p99_s` of each histogram's latest durations; None where there are none."""
-        current = {name: histogram.snapshot() for name, histogram in self._histograms.items()}
+    def read(self, now_s: float, current: dict[str, Counter[int]]) -> dict[str, dict[str, Any]]:
+        """Give count, `p50_s` and `p99_s` of each histogram's latest durations; None where there are none.
+
+        Args:
+            current: the histograms as they are now.
+        """
         if now_s - self._newer[0] >= EVERY_S:
             self._older, self._newer = self._newer, (now_s, current)
-        return {name: _described(buckets - self._older[1][name]) for name, buckets in current.items()}
+        before = self._older[1]
+        return {name: _described(buckets - before.get(name, _NOTHING)) for name, buckets in current.items()}
 
 
 def _described(buckets: Counter[int]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from dagflow.admin.replies import as_line, refusal
 from dagflow.admin.samples import Describer
 from dagflow.admin.selections import WrongRequest, read
-from dagflow.engine.taps import Taps
+from dagflow.errors import SeveralProcesses
 from dagflow.options import Options
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from dagflow.engine.engine import Engine
+    from dagflow.admin.view import View
     from dagflow.engine.taps import Tap
 
 MOST_TAPS: Final = 8
@@ -45,19 +45,14 @@ class Query(Options):
 class Tapping:
     """The route of taps."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._taps = Taps(engine.wiring)
+    def __init__(self, view: View) -> None:
+        self._view = view
 
     def routes(self) -> list[web.RouteDef]:
         """Give it."""
         from aiohttp import web
 
         return [web.get("/tap", self._tap)]
-
-    def close(self) -> None:
-        """End all taps, so that nobody waits for more."""
-        self._taps.end()
 
     async def _tap(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web
@@ -67,10 +62,12 @@ class Tapping:
             opened = self._opened(query)
         except WrongRequest as error:
             return refusal(400, error.code, str(error))
-        if self._taps.count >= MOST_TAPS:
+        except SeveralProcesses as error:
+            return refusal(409, error.code, str(error))
+        if self._view.taps >= MOST_TAPS:
             return refusal(503, "too-many-taps", f"{MOST_TAPS} taps are open, which is as many as there may be")
         fields = frozenset(name.strip() for name in query.fields.split(",") if name.strip())
-        describer = Describer(self._engine.redactor, query.payload, fields)
+        describer = Describer(self._view.redactor, query.payload, fields)
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         with opened as tap:
             await response.prepare(request)
@@ -78,15 +75,15 @@ class Tapping:
         return response
 
     def _opened(self, query: Query) -> AbstractContextManager[Tap]:
-        wiring = self._engine.wiring
+        plan = self._view.plan
         if (query.edge is None) is (query.worker is None):
             raise WrongRequest("expected `edge` or `worker`")
-        known = wiring.workers if query.edge is None else wiring.channels
+        known = plan.workers if query.edge is None else [edge.name for edge in plan.edges]
         kind, name = ("worker", query.worker) if query.edge is None else ("edge", query.edge)
         if name not in known:
             names = ", ".join(f"`{one}`" for one in known) or "none"
             raise WrongRequest(f"there is no {kind} `{name}`; the pipeline has {names}")
-        return self._taps.worker(name, query.rate) if kind == "worker" else self._taps.edge(name, query.rate)
+        return self._view.tap(kind, name, query.rate)
 
 
 async def _pass_on(tap: Tap, describer: Describer, response: web.StreamResponse, limit: int | None) -> None:

@@ -8,12 +8,11 @@ the lane whose turn it is.
 from __future__ import annotations
 
 from collections import deque
-from functools import lru_cache
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dagflow.channel.channel import Channel
 from dagflow.errors import EndOfStream, WouldBlock
+from dagflow.shares import bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,28 +20,6 @@ if TYPE_CHECKING:
     from dagflow.context import ChannelLinks
     from dagflow.graph.plan import EdgePlan
     from dagflow.record import Record
-
-_MULTIPLIER: Final = 2862933555777941757  # of the linear congruential generator that the paper uses
-
-
-def jump_hash(key: int, buckets: int) -> int:
-    """Give the bucket of a 64-bit key; few keys move when there is one more bucket.
-
-    Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm" (2014).
-    """
-    bucket, following = -1, 0
-    while following < buckets:
-        bucket = following
-        key = (key * _MULTIPLIER + 1) & 0xFFFFFFFFFFFFFFFF
-        following = int((bucket + 1) * ((1 << 31) / ((key >> 33) + 1)))
-    return bucket
-
-
-@lru_cache(maxsize=4096)
-def lane_of(session: str, lanes: int) -> int:
-    """Give the lane of a session; the same in every process."""
-    digest = blake2b(str(session).encode(errors="surrogatepass"), digest_size=8).digest()
-    return jump_hash(int.from_bytes(digest, "big"), lanes)
 
 
 class LaneOrder:
@@ -64,7 +41,7 @@ class LaneOrder:
         if session is None:
             self.last = self._turn = (self._turn + 1) % len(lanes)
         else:
-            self.last = lane_of(session, len(lanes))
+            self.last = bucket_of(session, len(lanes))
         lanes[self.last].append((self._arrived, record))
         self._count += 1
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from dagflow.engine.supervise import Company
     from dagflow.graph.plan import Plan
 
-_COLLECT_AFTER = (10_000, 20, 20)  # objects: what a record leaves dies with it, so that there is little to collect
-
 ReportOption = Annotated[
     Path | None,
     typer.Option(
@@ -58,9 +56,17 @@ def run(
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
     from dagflow.admin.listener import serving
+    from dagflow.processes.crew import Crew
+    from dagflow.processes.view import CrewView
 
     plan = load_plan_to_run(file, overrides, report_path, only)
-    execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
+    if only is not None and plan.runtime.processes != 1:
+        raise typer.BadParameter("a part of a pipeline runs in one process", param_hint="--only")
+    if plan.runtime.processes == 1:
+        execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
+    else:
+        company = partial(serving, view_of=CrewView)
+        execute(plan, report_path, allow_failures, quiet, partial(Crew, fresh=fresh), company=company)
 
 
 def _engine(plan: Plan, fresh: bool) -> Engine:
@@ -125,19 +131,14 @@ def execute(
 
 
 def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None, company: Company | None) -> dict[str, Any]:
-    import gc
-
     from dagflow.cli.display import Progress, is_interactive
     from dagflow.engine.engine import Engine
-    from dagflow.engine.supervise import alone, run_blocking
+    from dagflow.engine.supervise import alone, run_blocking, settle_memory
     from dagflow.redaction import Redactor
     from dagflow.telemetry.logging import configure_logging
 
     configure_logging(plan.logging, Redactor.of(plan))
-    # What was imported lives until the end: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    settle_memory()
 
     async def watch(engine: Engine) -> None:
         await engine.started.wait()

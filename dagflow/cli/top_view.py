@@ -81,6 +81,8 @@ def build_blocks(status: Status, rates: Rates) -> list[Block]:
     blocks: list[Block] = [_head(status, rates), _nodes(status, rates), _edges(status, rates)]
     if status["workers"]:
         blocks.append(_workers(status, rates))
+    if "processes" in status:
+        blocks.append(_processes(status, rates))
     return blocks
 
 
@@ -161,6 +163,25 @@ def _workers(status: Status, rates: Rates) -> Table:
     return Table(columns, rows)
 
 
+def _processes(status: Status, rates: Rates) -> Table:
+    columns = [Column("process"), Column("pid"), *_numbers("rate", "in flight", "accepted", "cpu"), _alarm("restarts")]
+    rows = [
+        [
+            str(row["index"]),
+            str(row["pid"]) if row["alive"] else "down",
+            rates.of(f"process {row['index']}"),
+            show_count(row["in_flight"]),
+            show_count(row["accepted"]),
+            show_duration(row["cpu_s"]),
+            show_count(row["restarts"]),
+        ]
+        for row in status["processes"]
+    ]
+    parent = status["parent"]
+    rows.append(["parent", str(parent["pid"]), "-", "-", "-", show_duration(parent["cpu_s"]), "-"])
+    return Table(columns, rows)
+
+
 def _counters(status: Status) -> dict[str, int]:
     return {
         "accepted": status["accepted"],
@@ -168,6 +189,7 @@ def _counters(status: Status) -> dict[str, int]:
         **{f"node {name}": row["done"] for name, row in status["nodes"].items()},
         **{f"edge {name}": row["taken"] for name, row in status["edges"].items()},
         **{f"worker {name}": row["calls"] for name, row in status["workers"].items()},
+        **{f"process {row['index']}": row["settled"] for row in status.get("processes", ())},
     }
 
 

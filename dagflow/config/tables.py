@@ -200,6 +200,16 @@ class AdminTable(Options):
     )
 
 
+class RuntimeTable(Options):
+    """`[runtime]`."""
+
+    processes: int = Field(1, ge=0, le=1024, description="how many processes share the work; 0 for one on each core")
+    pin_cores: bool = Field(False, description="whether each process keeps to a core of its own")
+    max_redeliveries: int = Field(
+        3, ge=0, description="how often a record whose process died is tried again before it is taken for the cause"
+    )
+
+
 TABLES: Final = (
     "pipeline",
     "defaults",
@@ -209,6 +219,7 @@ TABLES: Final = (
     "workers",
     "transports",
     "auth",
+    "runtime",
     "dead_letters",
     "checkpoint",
     "logging",
@@ -221,6 +232,7 @@ SETTINGS: Final[dict[str, type[BaseModel]]] = {
     "pipeline": PipelineTable,
     "defaults": DefaultsTable,
     "logging": LoggingTable,
+    "runtime": RuntimeTable,
 }
 """Tables about the pipeline as a whole that a file has even if it does not say so."""
 

@@ -9,12 +9,15 @@ beside itself.
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from dagflow.channel.doorbell import Doorbell
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from dagflow.record import Ticket
 
 ENDS: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.HANDED_OFF)
@@ -37,6 +40,7 @@ class Book:
 
     __slots__ = (
         "_gate",
+        "_is_closed",
         "accepted",
         "extra",
         "forked",
@@ -57,6 +61,7 @@ class Book:
         self.live: set[Ticket] = set()
         self.outcomes = dict.fromkeys(ENDS, 0)
         self._gate = Doorbell()
+        self._is_closed = False
 
     def enter(self, ticket: Ticket) -> None:
         """Count a ticket as accepted."""
@@ -96,7 +101,9 @@ class Book:
             self.fork_off(ticket.handed_off)
         if ticket.extra:
             self.extra -= ticket.extra
-        if self._gate.waiting and self.has_room:
+        if self._is_closed:
+            self._gate.ring_all()
+        elif self._gate.waiting and self.has_room:
             self._gate.ring()
 
     def hold_place(self) -> None:
@@ -112,12 +119,28 @@ class Book:
     @property
     def room(self) -> int:
         """How many records may be handed in now."""
-        return self.max_in_flight - len(self.live) - self.extra
+        return 0 if self._is_closed else self.max_in_flight - len(self.live) - self.extra
 
     @property
     def has_room(self) -> bool:
         """Whether a source may hand in another record."""
         return self.room > 0
+
+    @asynccontextmanager
+    async def nothing_else(self) -> AsyncIterator[None]:
+        """Let nobody hand in anything but whoever is in the block; it begins and ends with nothing in flight."""
+        self._is_closed = True
+        try:
+            await self._wait_for_all()
+            yield
+            await self._wait_for_all()
+        finally:
+            self._is_closed = False
+            self._gate.ring_all()
+
+    async def _wait_for_all(self) -> None:
+        while self.live:
+            await self._gate.wait()
 
     async def wait_for_room(self) -> None:
         """Wait until a source may hand in another record."""

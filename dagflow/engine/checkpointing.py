@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dagflow.engine.node_runner import NodeRunner
     from dagflow.engine.wiring import Wiring
     from dagflow.graph.plan import CheckpointPlan
-    from dagflow.record import Record
+    from dagflow.record import Outcome, Record, Ticket
 
     Call = Callable[[Record], Awaitable[Any]]
 
@@ -59,6 +59,7 @@ class Checkpointing:
     Attributes:
         positions: where each sink is to go on.
         done_before: how many records earlier runs have done.
+        begun: what sinks have of records that earlier runs had begun, by source and key.
         on_trouble: told why no more records can be taken in.
     """
 
@@ -71,7 +72,7 @@ class Checkpointing:
         self._fresh = fresh
         self._writer = Writer(partial(open_database, plan.path, CHECKPOINT, create=True))
         self._ledgers: dict[str, Ledger] = {}
-        self._had: defaultdict[tuple[str, bytes], Counter[tuple[str, str]]] = defaultdict(Counter)
+        self.begun: defaultdict[tuple[str, bytes], Counter[tuple[str, str]]] = defaultdict(Counter)
         self._flying: dict[Mark, None] = {}
         self._taken_over: set[tuple[str, bytes]] = set()
         self._next = Step()
@@ -90,7 +91,7 @@ class Checkpointing:
     @property
     def resumes(self) -> bool:
         """Whether this run goes on with the work of an earlier one."""
-        return self.done_before > 0 or bool(self._had)
+        return self.done_before > 0 or bool(self.begun)
 
     async def open(self, sources: Iterable[str]) -> None:
         """Open the store and read what was done.
@@ -124,7 +125,7 @@ class Checkpointing:
         key = self._ledgers[source].admit(record.key)
         if key is None or (source, key) in self._taken_over:
             return None
-        return Mark(source, key, record.id, self._had.pop((source, key), None))
+        return Mark(source, key, record.id, self.begun.pop((source, key), None))
 
     def take_over(self, source: str, key: bytes, id: str, written: Iterable[Iterable[str]]) -> Mark | None:
         """Mark a record that an edge has kept, so that its source does not hand it in once more.
@@ -136,7 +137,7 @@ class Checkpointing:
         Returns:
             None if it is done, or if a sink has been cut back to where it has it no more.
         """
-        ledger, had = self._ledgers.get(source), self._had.get((source, key))
+        ledger, had = self._ledgers.get(source), self.begun.get((source, key))
         if (
             self._begins
             or ledger is None
@@ -146,9 +147,13 @@ class Checkpointing:
         ):
             return None
         self._taken_over.add((source, key))
-        return Mark(source, key, id, self._had.pop((source, key), None))
+        return Mark(source, key, id, self.begun.pop((source, key), None))
 
-    def note_settled(self, mark: Mark, is_done: bool) -> None:
+    def note_settled(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Take note of how a record ended."""
+        self.note_ended(ticket.mark, ticket.is_done(outcome))
+
+    def note_ended(self, mark: Mark, is_done: bool) -> None:
         """Take note that a record has ended, and whether anything of it is left to do."""
         self._flying.pop(mark, None)
         mark.ended, mark.is_done = True, is_done
@@ -171,16 +176,21 @@ class Checkpointing:
             mark: Mark | None = record.ticket.mark
             if mark is None:
                 return await call(record)
-            if not mark.take_written(edge, record):
+            rest = mark.rest(record)
+            if not mark.take_written(edge, rest):
                 await call(record)
-                mark.note_written(edge, record)
-                if not mark.ended:
-                    self._flying[mark] = None
-                elif not mark.is_done:
-                    self._next.landed.append(mark.taken[-1])
+                self.note_written(mark, edge, rest)
             return None
 
         return once
+
+    def note_written(self, mark: Mark, edge: str, rest: str) -> None:
+        """Take note that a sink has a record, or one that was made of it; in the step in which it took it."""
+        mark.written.append((edge, rest))
+        if not mark.ended:
+            self._flying[mark] = None
+        elif not mark.is_done:
+            self._next.landed.append(mark.taken[-1])
 
     async def begin(self) -> None:
         """Commit where the sinks begin, before the first record: a kill at any time later finds what to cut off.
@@ -252,7 +262,7 @@ class Checkpointing:
             raise CheckpointMismatch(self._plan.path, differences(meaning, self._meaning))
         self.positions = read_positions(connection)
         for source, key, edge, id in land(connection):
-            self._had[source, key][edge, id] += 1
+            self.begun[source, key][edge, id] += 1
         self.done_before = sum(
             ledger.fill(read_settled(connection, source)) for source, ledger in self._ledgers.items()
         )

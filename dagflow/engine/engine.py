@@ -27,6 +27,7 @@ from dagflow.errors import PipelineClosed, describe
 from dagflow.graph.cutting import cut_plan
 from dagflow.graph.meaning import meaning_of
 from dagflow.redaction import Redactor
+from dagflow.shares import WHOLE, Share
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Engine:
         letters: Letters | None = None,
         resumes: bool = False,
         fresh: bool = False,
+        checkpoint: Any = None,
+        share: Share = WHOLE,
     ) -> None:
         """Wire the plan; starts nothing.
 
@@ -73,6 +76,8 @@ class Engine:
             letters: keeps dead letters; by default what the plan says.
             resumes: whether sinks add to what an earlier run wrote.
             fresh: whether to forget what the checkpoint knows.
+            checkpoint: stands in for a `Checkpointing` of the plan's own.
+            share: what this process takes of sources that split.
         """
         plan = self.plan = cut_plan(plan)
         self.started = anyio.Event()
@@ -86,11 +91,12 @@ class Engine:
         self._letters = letters
         if letters is not None:
             letters.on_trouble = self._on_trouble
-        self._checkpoint = None
+        self._checkpoint = checkpoint
         if plan.checkpoint is not None and not substitutes:  # they stand in for what could be read again
             self._checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
+        if self._checkpoint is not None:
             self._checkpoint.on_trouble = self._on_checkpoint_trouble
-        given = (substitutes, letters, resumes, self._checkpoint)
+        given = (substitutes, letters, resumes, self._checkpoint, share)
         adding = plan.checkpoint if substitutes else None
         with self._redactor.scrubbing():
             self._wiring = Wirer(plan, clock, self._log, self._redactor, *given).wire()

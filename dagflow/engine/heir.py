@@ -47,7 +47,7 @@ class Heir(TicketOwner):
     def on_settled(self, ticket: Ticket, outcome: Outcome) -> None:
         self._book.settle(ticket, outcome)
         if ticket.mark is not None:
-            self._checkpoint.note_settled(ticket.mark, ticket.is_done(outcome))
+            self._checkpoint.note_settled(ticket, outcome)
         ticket.let_go()
 
     def on_split(self, ticket: Ticket, count: int) -> None:

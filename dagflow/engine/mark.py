@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections import Counter
 
+    from dagflow.errors import RecordError
     from dagflow.record import Record
     from dagflow.store.checkpoint import Written
 
@@ -25,9 +26,11 @@ class Mark:
         earlier: all that had taken it when this run began.
         ended: whether it has ended; a best-effort branch of it may come to a sink later.
         is_done: whether it is done then.
+        error: what it fails with instead of being worked on; None for most.
+        is_suspect: whether it is tried alone, as it may be what brought processes down.
     """
 
-    __slots__ = ("earlier", "ended", "had", "id", "is_done", "key", "source", "written")
+    __slots__ = ("earlier", "ended", "error", "had", "id", "is_done", "is_suspect", "key", "source", "written")
 
     def __init__(self, source: str, key: bytes, id: str, had: Counter[tuple[str, str]] | None) -> None:
         self.source = source
@@ -36,20 +39,23 @@ class Mark:
         self.written: list[tuple[str, str]] = []
         self.had = had
         self.earlier = [] if had is None else list(had.elements())
-        self.ended = self.is_done = False
+        self.ended = self.is_done = self.is_suspect = False
+        self.error: RecordError | None = None
 
-    def take_written(self, edge: str, record: Record) -> bool:
+    @property
+    def origin(self) -> tuple[str, bytes]:
+        """What tells it from all others."""
+        return self.source, self.key
+
+    def take_written(self, edge: str, rest: str) -> bool:
         """Say whether a sink has it of an earlier run, once for each time."""
-        if self.had is None or not self.had[edge, self._rest(record)]:
+        if self.had is None or not self.had[edge, rest]:
             return False
-        self.had[edge, self._rest(record)] -= 1
+        self.had[edge, rest] -= 1
         return True
 
-    def note_written(self, edge: str, record: Record) -> None:
-        """Take note that a sink has it."""
-        self.written.append((edge, self._rest(record)))
-
-    def _rest(self, record: Record) -> str:
+    def rest(self, record: Record) -> str:
+        """Give what the id of a record that was made of it has behind its own."""
         return record.id.removeprefix(self.id)
 
     @property

@@ -22,7 +22,7 @@ from dagflow.engine.telling import Telling
 from dagflow.errors import WouldBlock, describe
 from dagflow.live_values import abandon_live
 from dagflow.plugin import Source
-from dagflow.record import Outcome, Record, Ticket, UnreadableInput
+from dagflow.record import Outcome, Record, RefusedInput, Ticket, UnreadableInput
 from dagflow.telemetry.genai import WORKFLOW_BOUNDS
 from dagflow.telemetry.instruments import Distribution, Histogram
 from dagflow.trail import Trail
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dagflow.engine.book import Book
     from dagflow.engine.checkpointing import Checkpointing
     from dagflow.engine.faults import Faults
+    from dagflow.engine.mark import Mark
     from dagflow.engine.outlet import Outlet
     from dagflow.engine.place import Place
     from dagflow.engine.postbox import Postbox
@@ -151,7 +152,7 @@ class SourceRunner:
             self.durations[outcome].observe(took_ns)
             self.workflow_durations[outcome].observe(took_ns / 1e9)
         if ticket.mark is not None:
-            self._checkpoint.note_settled(ticket.mark, ticket.is_done(outcome))
+            self._checkpoint.note_settled(ticket, outcome)
         if self._tracer is not None:
             self._tracer.end(ticket, outcome, self.plugin.serves)
         if self._settles:
@@ -187,7 +188,6 @@ class SourceRunner:
         send_nowait = None if direct is None else direct.send_nowait
         marked = self.plugin.can_cancel or self.postbox.keeps or self.plugin.serves or self._tracer is not None
         shared, checkpoint = book.sources > 1, self._checkpoint
-        takes_over, repeats = self._takes_over, self.plugin.gives_back
         budget = SLICE
         if not book.has_room:
             await book.wait_for_room()
@@ -202,19 +202,11 @@ class SourceRunner:
                     budget = SLICE
                     await asyncio.sleep(0)
                 continue
-            if record.ticket is not None:  # the source hands in one object again and again
-                record = record.copy()
-            ticket = record.ticket = Ticket(record, self)
-            ticket.mark = mark
-            ticket.repeats = repeats or mark is not None
-            if marked:
-                self._mark(ticket)
-            self.taken += 1
-            if takes_over:
-                book.taken_over += 1
-            else:
-                book.accepted += 1
-            live.add(ticket)
+            if mark is not None and mark.is_suspect:
+                async with book.nothing_else():
+                    await self._dispatch(self._accept(record, mark, marked))
+                continue
+            record = self._accept(record, mark, marked)
             if send_nowait is None or record.__class__ is not Record or record.port is not None:
                 await self._dispatch(record)
             else:
@@ -231,6 +223,24 @@ class SourceRunner:
                 await book.wait_for_room()
             if self._stopped:
                 return
+
+    def _accept(self, record: Record, mark: Mark | None, marked: bool) -> Record:
+        """Give a record its ticket, and count it; gives the record that goes on."""
+        if record.ticket is not None:  # the source hands in one object again and again
+            record = record.copy()
+        if mark is not None and mark.error is not None:
+            record, record.key = RefusedInput(mark.error, record), mark.key
+        ticket = record.ticket = Ticket(record, self)
+        ticket.mark = mark
+        ticket.repeats = mark is not None or self.plugin.gives_back
+        if marked:
+            self._mark(ticket)
+        self.taken += 1
+        if self._takes_over:
+            self._book.take_over(ticket)
+        else:
+            self._book.enter(ticket)
+        return record
 
     def _mark(self, ticket: Ticket) -> None:
         ticket.waits = self.plugin.serves

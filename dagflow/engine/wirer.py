@@ -30,6 +30,7 @@ from dagflow.graph.plan import ExporterPlan, NodePlan
 from dagflow.inference.guarded import GuardedWorker
 from dagflow.plugin import NoOptions, Sink
 from dagflow.record import Outcome
+from dagflow.shares import WHOLE, Share
 from dagflow.telemetry.instruments import Metrics
 from dagflow.transports.memory import Memory
 
@@ -64,7 +65,9 @@ class Wirer:
         letters: Letters | None = None,
         resumes: bool = False,
         checkpoint: Checkpointing | None = None,
+        share: Share = WHOLE,
     ) -> None:
+        self._share = share
         self._checkpoint = checkpoint
         self._plan = plan
         self._clock = clock
@@ -237,6 +240,7 @@ class Wirer:
             resumes=self._resumes,
             timeout_s=getattr(plan, "timeout_s", None),
             grants=self._grants,
+            share=self._share,
         )
 
     def _cancel(self, ticket: Ticket) -> None:

@@ -12,6 +12,7 @@ from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.config.shape import leaves, named_workers
 from dagflow.config.suggest import did_you_mean
 from dagflow.expressions import Template
+from dagflow.graph.crowding import advise_crowding
 from dagflow.graph.draft import edge_key
 from dagflow.graph.idle import check_idle
 from dagflow.graph.straits import check_straits
@@ -32,6 +33,7 @@ def advise(draft: Draft, document: Document, flow: Flow | None) -> Iterator[Diag
     yield from _long_timeouts(draft)
     yield from check_idle(draft, document)
     yield from check_straits(draft)
+    yield from advise_crowding(draft, document)
     if not draft.edges_lost:
         yield from _unconnected_ports(draft)
     if flow is not None:

@@ -8,12 +8,13 @@ from dagflow.config.effective import effective_tables
 from dagflow.config.refusals import Subject
 from dagflow.config.tables import OPTIONAL_SETTINGS, SETTINGS
 from dagflow.config.validation import validate
+from dagflow.graph.crowding import process_count
 from dagflow.graph.draft import Draft
 from dagflow.graph.edges import build_edges
 from dagflow.graph.exporters import build_exporters
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
-from dagflow.graph.plan import AdminPlan, CheckpointPlan, DeadLettersPlan, LoggingPlan, Plan
+from dagflow.graph.plan import AdminPlan, CheckpointPlan, DeadLettersPlan, LoggingPlan, Plan, RuntimePlan
 from dagflow.graph.workers import members_first
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         exporters=draft.exporters,
         metric_labels=draft.tables[("metrics",)].labels if ("metrics",) in draft.tables else {},
         admin=_admin(draft),
+        runtime=_runtime(draft),
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -88,6 +90,11 @@ def _checkpoint(draft: Draft) -> CheckpointPlan | None:
 def _admin(draft: Draft) -> AdminPlan | None:
     table = draft.tables.get(("admin",))
     return None if table is None else AdminPlan(table.listen, table.token_file)
+
+
+def _runtime(draft: Draft) -> RuntimePlan:
+    table = draft.tables[("runtime",)]
+    return RuntimePlan(process_count(table), table.pin_cores, table.max_redeliveries)
 
 
 def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagflow.config.diagnostics import Diagnostic, diagnose
 from dagflow.graph.carrying import check_carrying
+from dagflow.graph.crowding import check_crowding
 from dagflow.graph.draft import ERROR_PORT, edge_key
 from dagflow.graph.gathering import check_gathering
 from dagflow.graph.keeping import check_keeping
@@ -42,6 +43,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
         yield from check_spilling(draft)
         yield from check_keeping(draft)
         yield from check_carrying(draft)
+        yield from check_crowding(draft)
 
 
 def _check_presence(draft: Draft) -> Iterator[Diagnostic]:

@@ -38,7 +38,6 @@ Unmatched = Literal["fail", "filter"]
 Affinity = Literal["session"]
 OnMissing = Literal["fail", "partial"]
 
-
 _UNGUARDED: Final = GuardKeys()
 
 
@@ -80,6 +79,9 @@ class NodePlan:
         serves: for a source: whether callers wait for answers.
         answers: for a sink: whether it gives them.
         finite: for a source: whether it ends by itself.
+        splits: for a source: whether several processes may read it, each its share; `splits_sessions`: also where
+            records of one session must stay together.
+        parallel: for a sink: whether each of several processes may have one of its own.
         resumable: for a source or sink: whether a run can go on where an earlier one stopped.
         in_order: for a source: whether it can't leave a record open while later ones are done.
         exposed_at: for a source: the address at which others could use it without `[auth]`.
@@ -108,6 +110,9 @@ class NodePlan:
     serves: bool = False
     answers: bool = False
     finite: bool = True
+    splits: bool = False
+    splits_sessions: bool = False
+    parallel: bool = False
     resumable: bool = False
     in_order: bool = False
     exposed_at: str | None = None
@@ -127,11 +132,9 @@ class SpillPlan:
 
 @dataclass(frozen=True, slots=True)
 class EdgePlan:
-    """One edge. `port` is None for the main output of `source`; `called` is its name, if that does not follow.
+    """One edge; `port` is None for the main output of `source`, `called` its name where that does not follow.
 
-    `sessions` tells the two ends of an edge over a transport that records of one session keep their order behind it,
-    and `answers` that callers may wait for what happens behind it.
-    """
+    Its transport is told whether `sessions` keep their order behind it, and whether callers may wait for `answers`."""
 
     source: str
     target: str
@@ -226,6 +229,15 @@ class CheckpointPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimePlan:
+    """In how many processes it runs, whether each keeps to a core, and how often a record survives the death of one."""
+
+    processes: int = 1
+    pin_cores: bool = False
+    max_redeliveries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class AdminPlan:
     """Where the admin listener listens; `token_file` is where its address and token are written, if the file says."""
 
@@ -243,6 +255,7 @@ class Plan:
         effective: the file's tables with defaults filled in, references unresolved, secrets
             redacted; for `show`.
         warnings: findings that do not keep the plan from running.
+        text, overrides: what it was compiled of.
     """
 
     name: str
@@ -259,10 +272,13 @@ class Plan:
     exporters: Mapping[str, ExporterPlan] = field(default_factory=dict)
     metric_labels: Mapping[str, str] = field(default_factory=dict)
     admin: AdminPlan | None = None
+    runtime: RuntimePlan = RuntimePlan()
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    text: str = ""
+    overrides: tuple[str, ...] = ()
 
     @property
     def is_watched(self) -> bool:

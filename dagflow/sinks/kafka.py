@@ -39,6 +39,7 @@ class Kafka(Sink):
     incidental = CONNECTION | {"idempotent", "linger", "max_batch", "max_request"}
     default_concurrency = 512
     resumable = True
+    parallel = True
     _publisher: Publisher | None = None
 
     def reads(self) -> set[str]:

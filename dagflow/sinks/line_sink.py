@@ -9,6 +9,8 @@ from dagflow.plugin import Sink
 from dagflow.sinks.lines import LineOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from dagflow.plugin import Context
     from dagflow.record import Record
     from dagflow.sinks.live import LiveOutput
@@ -56,9 +58,13 @@ class LineSink(Sink):
             self.write = self._live.write  # type: ignore[method-assign]
 
     async def write(self, record: Record) -> None:
-        waiting = self._output.write(self._encode(record))
+        waiting = self.put(self._encode(record))
         if waiting is not None:
             await waiting
+
+    def put(self, line: bytes) -> Coroutine[Any, Any, None] | None:
+        """Write a line that was made of a record; what has to wait is to be awaited."""
+        return self._output.write(line)
 
     def position(self) -> dict[str, Any] | None:
         return self._output.position()

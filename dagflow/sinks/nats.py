@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dagflow.channel.lanes import lane_of
 from dagflow.mesh.nats.connection import Connection
 from dagflow.mesh.nats.jetstream import find_stream
 from dagflow.mesh.nats.options import CONNECTION, NatsOptions
@@ -16,6 +15,7 @@ from dagflow.mesh.nats.publisher import Publisher
 from dagflow.mesh.wire import to_header
 from dagflow.options import Duration
 from dagflow.plugin import Sink
+from dagflow.shares import bucket_of
 from dagflow.sinks.messages import MessageOptions
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Nats(Sink):
     incidental = CONNECTION | {"on_full", "publish_timeout"}
     default_concurrency = 256
     resumable = True
+    parallel = True
     _connection: Connection | None = None
     _publisher: Publisher | None = None
 
@@ -100,7 +101,7 @@ class Nats(Sink):
         partitions = self.options.partitions
         if partitions == 1:
             return self.options.subject
-        lane = next(self._turns) % partitions if record.session is None else lane_of(record.session, partitions)
+        lane = next(self._turns) % partitions if record.session is None else bucket_of(record.session, partitions)
         return self.options.subject.replace(_NUMBER, str(lane))
 
     def _id(self, record: Record) -> str:

@@ -14,6 +14,7 @@ class Null(Sink):
     """Delivers each record to nobody."""
 
     resumable = True
+    parallel = True
 
     async def write(self, record: Record) -> None:
         pass

@@ -17,6 +17,7 @@ class Reply(Sink):
     default_concurrency = 64  # a live answer holds its slot as long as it streams
     forwards_live = True
     answers = True
+    parallel = True
     resumable = True  # whoever waited has gone with the program
 
     async def write(self, record: Record) -> None:

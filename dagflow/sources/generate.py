@@ -59,7 +59,7 @@ class Generate(Source):
                 raise PydanticCustomError("zero_rate", "expected a `rate` above 0")
             return self
 
-    resumable = True
+    resumable = splits = splits_sessions = True
     incidental = frozenset({"count", "rate", "burst"})
 
     def __init__(self, options: BaseModel | None = None) -> None:
@@ -76,14 +76,17 @@ class Generate(Source):
     async def records(self) -> AsyncIterator[Record]:
         numbers = count() if self.options.count is None else range(self.options.count)
         render, decorate, pace = _renderer(self.options.input), self._decorator(), self._pace()
-        prefix = f"{self.context.name}:"
+        prefix, share = f"{self.context.name}:", self.context.share
         for n in numbers:
-            if pace is not None and (wait_s := pace.next_wait_s(self.context.clock())) > 0:
-                await sleep(wait_s)
-            record = Record({"input": render(n), "n": n}, f"{prefix}{n}")
+            record = Record((), f"{prefix}{n}")
+            record.key = n.to_bytes(16, "big")
             if decorate is not None:
                 decorate(record)
-            record.key = n.to_bytes(16, "big")
+            if not (share.is_all or share.takes(record.key, record.session)):
+                continue
+            if pace is not None and (wait_s := pace.next_wait_s(self.context.clock())) > 0:
+                await sleep(wait_s)
+            record["input"], record["n"] = render(n), n
             self._made = n + 1
             yield record
 
@@ -91,8 +94,8 @@ class Generate(Source):
         rate = self.options.rate
         if rate is None:
             return None
-        burst = self.options.burst or max(1, round(rate * _DEFAULT_BURST_S))
-        return Pace(rate, burst, self.context.clock())
+        burst, count = self.options.burst or round(rate * _DEFAULT_BURST_S), self.context.share.count
+        return Pace(rate / count, max(1, burst // count), self.context.clock())
 
     def _decorator(self) -> Callable[[Record], None] | None:
         """Build what gives a record its session and priority; None if it gets neither."""

@@ -64,6 +64,12 @@ class Jsonl(Source):
     def resumable(self) -> bool:  # type: ignore[override]
         return str(self.options.path) != "-" and not is_pipe(self.options.path)
 
+    @property
+    def splits(self) -> bool:  # type: ignore[override]
+        return self.resumable
+
+    splits_sessions = splits
+
     def writes(self) -> set[str]:
         return set(BATCH_FIELDS if self.options.format == "openai-batch" else self.options.fields)
 
@@ -86,7 +92,7 @@ class Jsonl(Source):
     async def records(self) -> AsyncIterator[Record]:
         for file, name in self._names.items():
             id_prefix = f"{self.context.name}:{name}" if len(self._names) > 1 else self.context.name
-            reader = LineReader(self.options, name, id_prefix, self.context.clock)
+            reader = LineReader(self.options, name, id_prefix, self.context.clock, self.context.share)
             async with aclosing(read_lines(file, self.options.max_line)) as batches:
                 async for lines in batches:
                     for line in lines:

@@ -9,6 +9,7 @@ import msgspec
 
 from dagflow.errors import UnreadableRecord
 from dagflow.record import Record, UnreadableInput
+from dagflow.shares import WHOLE, Share
 from dagflow.sources.formats import (
     BATCH_FIELDS,
     fill_from_batch,
@@ -31,7 +32,10 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 class LineReader:
     """Reads the lines of one file in turn; counts them, and settles the file's format at the first object."""
 
-    def __init__(self, options: Any, place: str, id_prefix: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, options: Any, place: str, id_prefix: str, clock: Callable[[], float], share: Share = WHOLE
+    ) -> None:
+        self._share = share
         self._options = options
         self._place = place
         self._id_prefix = id_prefix
@@ -40,11 +44,19 @@ class LineReader:
         self._fill: Format | None = None
 
     def read(self, line: bytes | None) -> Record | None:
-        """Make a record of a line; None where it is blank. A line of None was too long to be read."""
+        """Make a record of a line; None where it is blank, or not of this share.
+
+        A line of None was too long to be read.
+        """
         self._number += 1
+        key = blake2b(b"" if line is None else line, digest_size=16).digest()
+        share = self._share
+        if not (share.is_all or share.by_session or share.takes(key)) and self._fill is not None:
+            return None
         record = self._read(line)
-        if record is not None:
-            record.key = blake2b(b"" if line is None else line, digest_size=16).digest()
+        if record is None or not (share.is_all or share.takes(key, record.session)):
+            return None
+        record.key = key
         return record
 
     def _read(self, line: bytes | None) -> Record | None:

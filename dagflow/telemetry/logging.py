@@ -46,7 +46,7 @@ def configure_logging(plan: LoggingPlan, redactor: Redactor) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, plan.level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     logging.lastResort = logging.StreamHandler(stream)

@@ -15,8 +15,8 @@ from dagflow.admin import listener as listener_module
 from dagflow.admin.beacon import read_beacon
 from dagflow.admin.letters import DeadLetters
 from dagflow.admin.overview import Overview
-from dagflow.admin.readiness import Readiness
 from dagflow.admin.tapping import Tapping
+from dagflow.admin.view import EngineView
 from dagflow.engine.supervise import run_supervised
 from dagflow.errors import AdminError
 from dagflow.graph.plan import AdminPlan
@@ -271,7 +271,8 @@ async def test_no_table_no_listener(tmp_path):
 def test_the_guide_names_every_route(tmp_path):
     """The table of the guide has what the listener answers, and nothing else."""
     engine = flow(tmp_path).engine()
-    parts = (Overview(engine, Readiness(engine)), DeadLetters(engine), Tapping(engine))
+    view = EngineView(engine)
+    parts = (Overview(view), DeadLetters(view), Tapping(view))
     app = listener_module.build_application("", None, *parts)
     routes = {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
     text = (Path(__file__).parents[2] / "docs" / "guide" / "41-operating.md").read_text()

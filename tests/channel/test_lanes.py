@@ -8,11 +8,12 @@ from collections import Counter
 import pytest
 
 from dagflow.channel.doorbell import Doorbell
-from dagflow.channel.lanes import Lane, LaneChannel, jump_hash, lane_of
+from dagflow.channel.lanes import Lane, LaneChannel
 from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.graph.plan import EdgePlan
 from dagflow.record import Record
+from dagflow.shares import bucket_of, jump_hash
 
 
 def lanes(count, lost=None, **edge):
@@ -45,14 +46,14 @@ def test_the_hash_is_the_published_one(key, buckets, bucket):
 def test_few_sessions_move_when_there_is_one_lane_more():
     """About one in nine of those in eight lanes moves to the ninth, and none elsewhere."""
     sessions = [f"session {n}" for n in range(3000)]
-    moved = [lane_of(s, 9) for s in sessions if lane_of(s, 9) != lane_of(s, 8)]
+    moved = [bucket_of(s, 9) for s in sessions if bucket_of(s, 9) != bucket_of(s, 8)]
     assert set(moved) == {8}
     assert 200 < len(moved) < 500
 
 
 def test_sessions_spread_evenly():
     """No lane has much more than its share."""
-    counts = Counter(lane_of(f"user-{n}", 8) for n in range(8000))
+    counts = Counter(bucket_of(f"user-{n}", 8) for n in range(8000))
     assert len(counts) == 8
     assert 800 < min(counts.values()) <= max(counts.values()) < 1200
 
@@ -122,7 +123,7 @@ async def test_a_record_wakes_its_own_lane():
     channel.send_nowait(Record(session="a"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert woken == [lane_of("a", 3)]
+    assert woken == [bucket_of("a", 3)]
     channel.close()
     await asyncio.gather(*tasks)
     assert sorted(woken) == [0, 1, 2]

@@ -11,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dagflow.channel.channel import Channel
 from dagflow.channel.doorbell import Doorbell
-from dagflow.channel.lanes import Lane, LaneChannel, lane_of
+from dagflow.channel.lanes import Lane, LaneChannel
 from dagflow.context import ChannelLinks
 from dagflow.errors import EndOfStream, WouldBlock
 from dagflow.graph.plan import EdgePlan
 from dagflow.record import Record
+from dagflow.shares import bucket_of
 
 
 class ChannelMachine(RuleBasedStateMachine):
@@ -96,7 +97,7 @@ class ChannelMachine(RuleBasedStateMachine):
         self.buffered.remove(record)
 
     def _mine(self, lane):
-        return [r for r in self.buffered if lane is None or lane_of(r.session, len(self.lanes)) == lane]
+        return [r for r in self.buffered if lane is None or bucket_of(r.session, len(self.lanes)) == lane]
 
     def _next(self, lane):
         rank = {

@@ -95,7 +95,7 @@ def test_the_order_of_keys_is_that_of_the_language() -> None:
     assert next(iter(effective["pipeline"])) == "name"
     assert list(effective["pipeline"]["edges"][0])[:2] == ["from", "to"]
     assert next(iter(effective["stages"]["c"])) == "type"
-    assert list(effective) == ["pipeline", "defaults", "sources", "stages", "sinks", "workers", "logging"]
+    assert list(effective) == ["pipeline", "defaults", "sources", "stages", "sinks", "workers", "runtime", "logging"]
 
 
 def test_what_is_shown_compiles_to_the_same() -> None:

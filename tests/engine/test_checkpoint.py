@@ -177,7 +177,7 @@ async def test_what_a_sink_has_is_known_until_its_record_is_done(tmp_path):
             await checkpoint.once(runner, runner.channels[0], write)(record)
             known.append(not calls)
             if ends:
-                checkpoint.note_settled(record.ticket.mark, True)
+                checkpoint.note_ended(record.ticket.mark, True)
         await checkpoint.commit()
         await checkpoint.close()
         return known
@@ -438,7 +438,7 @@ async def test_a_sink_that_does_not_know_its_position(tmp_path):
     checkpoint.follow(SimpleNamespace(plugins=[], nodes={"out": broken}))
     record = Record({}, "id")
     record.key = b"k" * 16
-    checkpoint.note_settled(checkpoint.admit("in", record), True)
+    checkpoint.note_ended(checkpoint.admit("in", record), True)
     await checkpoint.commit()
     assert "position" in troubles[0]
     checkpoint.follow(SimpleNamespace(plugins=[], nodes={}))

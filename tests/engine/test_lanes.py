@@ -10,10 +10,10 @@ import anyio
 import pytest
 from rigs import Flow, FunctionStage, ListSink, ListSource, edge_of
 
-from dagflow.channel.lanes import lane_of
 from dagflow.errors import WorkerError
 from dagflow.graph.plan import RetryPlan
 from dagflow.record import Record
+from dagflow.shares import bucket_of
 
 SESSIONS = "abcdefg"
 RETRY = RetryPlan(3, 0.0, 0.0)
@@ -79,7 +79,7 @@ def test_sessions_run_in_parallel():
     """While one session waits, another one goes on."""
     gate = anyio.Event()
     slow = "a"
-    other = next(s for s in SESSIONS if lane_of(s, 4) != lane_of(slow, 4))
+    other = next(s for s in SESSIONS if bucket_of(s, 4) != bucket_of(slow, 4))
 
     async def process(record):
         if record.session == slow:
@@ -131,7 +131,7 @@ def test_lanes_of_several_edges():
 def test_a_lane_that_hangs_holds_only_its_sessions():
     """The records of all others go through meanwhile, as long as the edge has room."""
     gate = anyio.Event()
-    mates = [session for session in SESSIONS if lane_of(session, 4) == lane_of("a", 4)]
+    mates = [session for session in SESSIONS if bucket_of(session, 4) == bucket_of("a", 4)]
     free = 3 * (len(SESSIONS) - len(mates))
     written = []
 

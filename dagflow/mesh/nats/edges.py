@@ -12,7 +12,6 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.channel.lanes import lane_of
 from dagflow.errors import EdgeFull, NotPublished, PluginError, RedeliveredTooOften, UnreadableRecord
 from dagflow.mesh.carried import Names, carried_key, carrier_name, take_over, unreadable
 from dagflow.mesh.nats.connection import Connection
@@ -24,6 +23,7 @@ from dagflow.mesh.reply import ADDRESS_HEADER
 from dagflow.mesh.wire import to_wire
 from dagflow.plugin import Sink, Source
 from dagflow.record import Outcome, Record, RefusedInput
+from dagflow.shares import bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -109,7 +109,7 @@ class Outlet(Sink):
             return 0
         if record.session is None:
             return next(self._turns) % self._partitions
-        return lane_of(record.session, self._partitions)
+        return bucket_of(record.session, self._partitions)
 
 
 class Inlet(Source):

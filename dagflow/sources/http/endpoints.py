@@ -20,22 +20,30 @@ from dagflow.sources.http.openapi import build_openapi
 from dagflow.sources.http.origins import Origins
 from dagflow.sources.http.refusals import Refusal
 from dagflow.sources.http.responses import refuse, respond
+from dagflow.sources.http.siblings import RECORD, RECORDS
 
 if TYPE_CHECKING:
     from dagflow.plugin import Context
     from dagflow.sources.http.asking import Asking
     from dagflow.sources.http.options import HttpOptions
     from dagflow.sources.http.recording import Recording
+    from dagflow.sources.http.siblings import Siblings
 
-_RECORD: Final = "/v1/records"
-_RECORDS: Final = "/v1/records/"
 _MODELS: Final = "/v1/models"
 
 
 class Endpoints:
     """What the service answers at which path."""
 
-    def __init__(self, options: HttpOptions, context: Context, asking: Asking, recording: Recording) -> None:
+    def __init__(
+        self,
+        options: HttpOptions,
+        context: Context,
+        asking: Asking,
+        recording: Recording,
+        siblings: Siblings | None = None,
+    ) -> None:
+        self._siblings = siblings
         self._options = options
         self._grants = context.grants
         self._log = context.logger
@@ -46,7 +54,7 @@ class Endpoints:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises, but when the client has left."""
-        headers = {"x-request-id": request_id_of(request.headers)}
+        headers = {"x-request-id": self._request_id_of(request)}
         try:
             headers |= self._origins.check(request)
             if request.method == "OPTIONS":
@@ -63,15 +71,19 @@ class Endpoints:
 
     async def _answer(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
         path, method = request.path, request.method
-        if path in OPERATIONS and (path == _RECORD or not self._options.fields):
+        if path in OPERATIONS and (path == RECORD or not self._options.fields):
             self._demand(method, ("POST",))
             caller = self._caller(request, headers)
             body = await read_body(request, self._options.max_body, self._options.body_timeout)
-            answer = self._recording.post if path == _RECORD else self._asking.post
+            if (owner := self._owner_of(request, headers, body)) is not None:
+                return await self._siblings.pass_on(owner, request, body, headers["x-request-id"])
+            answer = self._recording.post if path == RECORD else self._asking.post
             return await answer(request, caller, body, headers)
-        if path.startswith(_RECORDS):
+        if path.startswith(RECORDS):
             self._demand(method, ("GET", "DELETE"))
-            caller, id = self._caller(request, headers), path.removeprefix(_RECORDS)
+            caller, id = self._caller(request, headers), path.removeprefix(RECORDS)
+            if (owner := self._owner_of(request, headers)) is not None:
+                return await self._siblings.pass_on(owner, request, b"", headers["x-request-id"])
             shown = self._recording.get(caller, id) if method == "GET" else await self._recording.delete(caller, id)
             return respond(shown, headers)
         if path == _MODELS or path.startswith(f"{_MODELS}/"):
@@ -83,6 +95,15 @@ class Endpoints:
             options = self._options
             return respond(build_openapi(options.models, options.fields, self._grants is not None), headers)
         raise Refusal(404, "not_found", f"there is nothing at `{path[:200]}`", should_retry=False)
+
+    def _request_id_of(self, request: web.BaseRequest) -> str:
+        """Give the caller's own request id, or a new one; that of a record has to be found again."""
+        if self._siblings is not None and request.path == RECORD and "x-request-id" not in request.headers:
+            return self._siblings.own_id()
+        return request_id_of(request.headers)
+
+    def _owner_of(self, request: web.BaseRequest, headers: dict[str, str], body: bytes = b"") -> int | None:
+        return None if self._siblings is None else self._siblings.owner_of(request, body, headers["x-request-id"])
 
     def _caller(self, request: web.BaseRequest, headers: dict[str, str]) -> Caller:
         return Caller(identify(request.headers, self._grants), headers["x-request-id"], request.headers)

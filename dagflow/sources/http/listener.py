@@ -13,6 +13,7 @@ from dagflow.sources.http.responses import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from dagflow.addresses import Address
     from dagflow.sources.http.options import HttpOptions, TlsOptions
@@ -30,12 +31,17 @@ class Listener:
 
     Args:
         handle: answers a request; it is cancelled when the client leaves.
+        beside: the socket of a process that shares its port with others: what they pass on comes there.
     """
 
     def __init__(
-        self, options: HttpOptions, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+        self,
+        options: HttpOptions,
+        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        beside: Path | None = None,
     ) -> None:
         self._options = options
+        self._beside = beside
         self._server = web.Server(
             handle,
             request_factory=self._build_request,
@@ -52,6 +58,7 @@ class Listener:
         }
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Server | None = None
+        self._from_siblings: asyncio.Server | None = None
         self._is_closed = False
 
     async def open(self) -> Address:
@@ -64,8 +71,17 @@ class Listener:
         context = None if tls is None else _build_tls(tls)
         handshake = {} if context is None else {"ssl_handshake_timeout": _HANDSHAKE_S}
         self._listening = await self._loop.create_server(
-            self._accept, address.host, address.port, ssl=context, backlog=_BACKLOG, **handshake
+            self._accept,
+            address.host,
+            address.port,
+            ssl=context,
+            backlog=_BACKLOG,
+            reuse_port=self._beside and True,
+            **handshake,
         )
+        if self._beside is not None:
+            self._beside.unlink(missing_ok=True)  # that of a process that died
+            self._from_siblings = await self._loop.create_unix_server(self._accept, self._beside, backlog=_BACKLOG)
         return address.at_port(self._listening.sockets[0].getsockname()[1])
 
     async def close(self, timeout_s: float) -> None:
@@ -74,8 +90,9 @@ class Listener:
         if self._listening is not None:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
-            self._listening.close()
-            self._listening = None
+            for server in filter(None, (self._listening, self._from_siblings)):
+                server.close()
+            self._listening = self._from_siblings = None
         self._server.pre_shutdown()  # idle connections are closed; those that answer close behind that
         await self._server.shutdown(timeout_s)
 

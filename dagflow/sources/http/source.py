@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dagflow.record import Outcome, Record
     from dagflow.sources.http.door import Door
     from dagflow.sources.http.listener import Listener
+    from dagflow.sources.http.siblings import Siblings
 
 _CLOSE_S = 2.0  # how long answers may take to go out once all records have settled
 
@@ -31,10 +32,12 @@ class Http(Source):
     finite = False
     can_cancel = True
     serves = True
+    splits = True
 
     address: Address | None = None
     _listener: Listener | None = None
     _door: Door | None = None
+    _siblings: Siblings | None = None
 
     def writes(self) -> set[str]:
         return {*WRITTEN, *self.options.fields}
@@ -52,12 +55,16 @@ class Http(Source):
         from dagflow.sources.http.endpoints import Endpoints
         from dagflow.sources.http.listener import Listener
         from dagflow.sources.http.recording import Recording
+        from dagflow.sources.http.siblings import Siblings
 
         await super().open(context)
         options = self.options
         self._door = door = Door(context, options.max_waiting, options.on_disconnect == "continue")
-        endpoints = Endpoints(options, context, Asking(options, context, door), Recording(options, context, door))
-        self._listener = Listener(options, endpoints.handle)
+        if not context.share.is_all:
+            self._siblings = Siblings(context.share, context.name)
+        asking, recording = Asking(options, context, door), Recording(options, context, door)
+        endpoints = Endpoints(options, context, asking, recording, self._siblings)
+        self._listener = Listener(options, endpoints.handle, self._siblings and self._siblings.own_path)
         self.address = await self._listener.open()
         context.logger.info("listening", address=f"{'https' if options.tls else 'http'}://{self.address}")
 
@@ -76,3 +83,5 @@ class Http(Source):
             self._door.abandon()
         if listener is not None:
             await listener.close(_CLOSE_S)
+        if self._siblings is not None:
+            await self._siblings.close()

@@ -1,0 +1,65 @@
+"""Ports: where sources of several processes listen together; the kernel shares out connections among them."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagflow.errors import OpenFailed
+from dagflow.processes.dividing import far_sources
+
+if TYPE_CHECKING:
+    from dagflow.addresses import Address
+    from dagflow.graph.plan import NodePlan, Plan
+
+
+class Ports:
+    """The ports of sources that all processes have, which are held while the run lasts.
+
+    Attributes:
+        numbers: the port of each, by the source's name.
+        folder: where children meet who have to tell each other something; nobody else can enter it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        far = far_sources(plan)
+        sources = [node for node in plan.of_kind("source") if node.name not in far]
+        self._sources = [node for node in sources if hasattr(node.options, "listen")]
+        self._held: list[socket.socket] = []
+        self.numbers: dict[str, int] = {}
+        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
+
+    def open(self) -> None:
+        """Take them.
+
+        Raises:
+            OpenFailed: somebody else has one.
+        """
+        for node in self._sources:
+            try:
+                self.numbers[node.name] = self._take(node)
+            except OSError as error:
+                raise OpenFailed(node.name, error) from error
+
+    def close(self) -> None:
+        """Let go of them; twice is fine."""
+        for held in self._held:
+            held.close()
+        self._held = []
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take(self, node: NodePlan) -> int:
+        address: Address = node.options.listen  # type: ignore[attr-defined]
+        family, kind, protocol, _, place = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:  # a port that is to be shared could be taken twice
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            place = probe.getsockname()
+        held = socket.socket(family, kind, protocol)
+        self._held.append(held)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(place)
+        return int(held.getsockname()[1])

@@ -1,0 +1,135 @@
+"""Summary: what a crew has done, as one report and one set of metrics."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from dagflow.processes.merging import as_left, merge_families, merge_latencies, merge_reports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dagflow.graph.plan import Plan
+    from dagflow.processes.hosting import HostedSink
+    from dagflow.processes.member import Member
+    from dagflow.processes.messages import State
+    from dagflow.processes.relay import Relay
+    from dagflow.processes.tracking import Tracking
+    from dagflow.telemetry.families import Family
+    from dagflow.telemetry.instruments import Metrics
+
+_EMPTY: Final[dict[str, Any]] = {
+    "duration_s": 0.0,
+    "accepted": 0,
+    "taken_over": 0,
+    "handed_off": 0,
+    "outcomes": dict.fromkeys(("delivered", "filtered", "shed", "expired", "failed", "cancelled"), 0),
+    "in_flight": 0,
+    "nodes": {},
+    "edges": {},
+    "sources": {},
+    "workers": {},
+    "errors": [],
+    "unfinished": [],
+}
+
+
+class Summary:
+    """Reads what the children said last, and what the parent knows.
+
+    Args:
+        metrics: what plugins in the parent count, by the name of the node.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        members: Sequence[Member],
+        metrics: Mapping[str, Metrics],
+        sinks: Mapping[str, HostedSink],
+        relays: Mapping[str, Relay],
+        tracking: Tracking,
+    ) -> None:
+        self._plan = plan
+        self._members = members
+        self._metrics = metrics
+        self._sinks = sinks
+        self._relays = relays
+        self._tracking = tracking
+        self._left: list[State] = []
+        self._unfinished: list[dict[str, str]] = []
+
+    def bury(self, member: Member) -> None:
+        """Keep what a child had done that died."""
+        if member.state is None:
+            return
+        is_tracked = self._tracking.knows_all or bool(self._relays)
+        self._left.append(as_left(member.state, dict(member.outcomes) if is_tracked else None))
+        member.state = None
+
+    def note_unfinished(self, member: Member) -> None:
+        """Note what a child left that died while the run was drained: nobody goes on with it."""
+        where = f"process {member.index}"
+        self._unfinished += [{"id": mark.id, "where": where} for mark in member.marks.values()]
+
+    @property
+    def exit_codes(self) -> set[int]:
+        """The exit codes of the children that said their last."""
+        return {member.state.report["exit_code"] for member in self._members if member.state and member.is_last}
+
+    def report(self) -> dict[str, Any]:
+        """Give the report of all, as they were when they were asked last; how it ended is the crew's to know."""
+        states = self._states()
+        report = merge_reports(states) if states else {"pipeline": self._plan.name, **_EMPTY}
+        report["unfinished"] = [*report["unfinished"], *self._unfinished]
+        checkpoint = report.pop("checkpoint", None)
+        report |= self._tracking.as_dict(0 if checkpoint is None else checkpoint["skipped"])
+        for name, row in report["nodes"].items():
+            self._add_hosted(name, row)
+        for name, relay in self._relays.items():
+            report["sources"][name] = {"ended": relay.ended, "progress": relay.progress}
+        report["processes"] = [_row(member) for member in self._members if member.starts]
+        report["parent"] = {"pid": os.getpid(), "cpu_s": time.process_time()}
+        return report
+
+    def latencies(self) -> dict[str, Counter[int]]:
+        """Give the histograms behind the quantiles of the report."""
+        return merge_latencies(self._states())
+
+    def reasons(self) -> list[tuple[str, str]]:
+        """Say what is not ready, and why."""
+        down = [(f"process {m.index}", "it is being started") for m in self._members if not m.takes_records]
+        told = [reason for member in self._members if member.state is not None for reason in member.state.reasons]
+        return [*down, *dict.fromkeys(told)]
+
+    def families(self) -> list[Family]:
+        """Give the metrics of all."""
+        return merge_families([state.families for state in self._states()])
+
+    def _states(self) -> list[State]:
+        return [*self._left, *(member.state for member in self._members if member.state is not None)]
+
+    def _add_hosted(self, name: str, row: dict[str, Any]) -> None:
+        """Add what a plugin in the parent has counted, and where a sink stands."""
+        if (metrics := self._metrics.get(name)) is not None:
+            row["metrics"] |= {key: counter.value for key, counter in metrics.counters.items()}
+        sink = self._sinks.get(name)
+        if sink is not None and sink.position is not None:
+            row["position"] = sink.position
+
+
+def _row(member: Member) -> dict[str, Any]:
+    report = {} if member.state is None else member.state.report
+    return {
+        "index": member.index,
+        "pid": member.pid,
+        "alive": not member.gone.is_set(),
+        "restarts": member.starts - 1,
+        "accepted": report.get("accepted", 0),
+        "settled": Counter(report.get("outcomes", {})).total(),
+        "in_flight": report.get("in_flight", 0),
+        "cpu_s": None if member.state is None else member.state.cpu_s,
+    }
