@@ -1,9 +1,10 @@
 """Kill a run again and again, and look at what it leaves: nothing lost, nothing twice, and how much was asked again.
 
-    python scripts/soak_resume.py [--records 100000] [--seed 1]
+    python scripts/soak_resume.py [--records 100000] [--seed 1] [--processes 1]
 
 A model server in this process counts the calls. Each run is killed with SIGKILL after 0.5 to 3 seconds, until one
-ends by itself; between two runs the output must hold whole lines only.
+ends by itself; between two runs the output must hold whole lines only. Of several processes, one child is killed two
+times out of three, and the parent the third time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +56,9 @@ model = "m"
 base_url = "http://127.0.0.1:{port}/v1"
 [checkpoint]
 path = "checkpoint.db"
+[runtime]
+processes = {processes}
+max_redeliveries = 100
 """
 
 
@@ -89,28 +95,38 @@ def lines_of(path: Path) -> Counter[str]:
     return Counter(json.loads(line)["id"] for line in text.splitlines())
 
 
-async def soak(folder: Path, records: int, draw: random.Random) -> None:
+def children_of(pid: int) -> list[int]:
+    """The process ids of a run's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def soak(folder: Path, records: int, processes: int, draw: random.Random) -> None:
     """Run, kill and look."""
     server = await asyncio.get_running_loop().create_server(Model, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     ids = [f"r{n}" if n % 10 else "again" for n in range(records)]
     lines = [json.dumps({"id": id, "input": n if n % 10 else "the same"}) for n, id in enumerate(ids)]
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "p.toml").write_text(FILE.format(concurrency=CONCURRENCY, port=port))
-    kills, began = 0, time.monotonic()
-    while True:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dagflow", "run", "-q", str(folder / "p.toml"), stderr=subprocess.DEVNULL
-        )
+    (folder / "p.toml").write_text(FILE.format(concurrency=CONCURRENCY, port=port, processes=processes))
+    kills, began, process, errors = 0, time.monotonic(), None, open(folder / "stderr", "wb")  # noqa: SIM115
+    while process is None or process.returncode != 0:
+        if process is None:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "dagflow", "run", "-q", str(folder / "p.toml"), stderr=errors
+            )
         try:
             await asyncio.wait_for(process.wait(), draw.uniform(0.5, 3.0))
-            assert process.returncode == 0, process.returncode
-            break
+            assert process.returncode == 0, (folder / "stderr").read_text()[-2000:]
         except TimeoutError:
+            kills += 1
+            children = children_of(process.pid) if processes > 1 and draw.random() < 2 / 3 else []
+            if children:
+                os.kill(draw.choice(children), signal.SIGKILL)
+                continue
             process.kill()
             await process.wait()
-            kills += 1
-        lines_of(folder / "out.jsonl")
+            process = None
+            lines_of(folder / "out.jsonl")
     wanted = Counter(ids)
     assert lines_of(folder / "out.jsonl") == wanted, "out.jsonl is not what it should be"
     assert lines_of(folder / "also.jsonl") == wanted, "also.jsonl is not what it should be"
@@ -126,9 +142,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(soak(Path(folder), given.records, random.Random(given.seed)))
+        asyncio.run(soak(Path(folder), given.records, given.processes, random.Random(given.seed)))
 
 
 if __name__ == "__main__":

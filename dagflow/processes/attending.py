@@ -71,13 +71,21 @@ class Attending:
             ProcessFailed: one could not be started; then none is left.
         """
         self._ports = ports
-        async with anyio.create_task_group() as starting:
-            for member in self._members:
-                starting.start_soon(member.start, self._begin(member))
-        for member in self._members:
-            if not await member.wait_ready():
-                self.kill_all()
-                raise self._failure(member, await member.wait_gone())
+        results = await asyncio.gather(*map(self._start_first, self._members))
+        for failure in filter(None, results):
+            self.kill_all()
+            raise failure
+
+    async def _start_first(self, member: Member) -> ProcessFailed | None:
+        """Start a child until everything is open there; gives why that cannot be."""
+        for _ in range(_MOST_VAIN_STARTS):
+            await member.start(self._begin(member))
+            if await member.wait_ready():
+                return None
+            failure = self._failure(member, await member.wait_gone())
+            if member.failure is not None:  # so it would be the next time
+                break
+        return failure
 
     async def run(self) -> None:
         """Let records flow, and wait until all have ended."""
