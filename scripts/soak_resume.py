@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -108,7 +107,7 @@ async def soak(folder: Path, records: int, processes: int, draw: random.Random) 
     lines = [json.dumps({"id": id, "input": n if n % 10 else "the same"}) for n, id in enumerate(ids)]
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "p.toml").write_text(FILE.format(concurrency=CONCURRENCY, port=port, processes=processes))
-    kills, began, process, errors = 0, time.monotonic(), None, open(folder / "stderr", "wb")  # noqa: SIM115
+    kills, began, process, errors = 0, time.monotonic(), None, os.open(folder / "stderr", os.O_CREAT | os.O_WRONLY)
     while process is None or process.returncode != 0:
         if process is None:
             process = await asyncio.create_subprocess_exec(
