@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 
 import pytest
 from mesh_rig import FIRST, SECOND, check_books, delivered, make, nats_bus, outcomes, part, running, text
@@ -191,6 +193,26 @@ async def test_what_kills_programs_is_not_tried_for_ever(server):
         assert outcomes(rest.report()) == {"failed": 200}
         assert [error["code"] for error in rest.report()["errors"]] == ["redelivered"]
         await until_async(lambda: has(client, FIRST, 0))
+
+
+async def test_what_failed_is_replayed_over_the_edge(server, tmp_path):
+    """From where its letter was kept it is handed off again; meanwhile nothing else is taken over."""
+    letters = f'[dead_letters]\npath = "{tmp_path / "letters.db"}"'
+    file = text(nats_bus(server.url), source="", top=letters).replace("count = 200", "count = 5")
+    broken = file.replace('type = "sleep"\ndelay = "1ms"', 'type = "fail"\nerror = "refused"')
+    await make(file)
+    engines = [part(broken, "in"), part(broken, "work")]
+    async with running(*engines):
+        await until(lambda: engines[1].report()["outcomes"]["failed"] == 5)
+    async with running(part(file, "in")) as (run,):
+        await run
+    path = tmp_path / "p.toml"
+    path.write_text(file)
+    command = [sys.executable, "-m", "dagflow", "dlq", "replay", str(path), "-q"]
+    replaying = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
+    assert await replaying.wait() == 0
+    async with client_of(server) as client:
+        assert (await client.count(FIRST), await client.count(SECOND)) == (5, 5)
 
 
 async def test_what_is_no_record_fails_and_says_why(server):
