@@ -81,6 +81,7 @@ class ChannelMachine(RuleBasedStateMachine):
         try:
             record = (self.channel if lane is None else self.lanes[lane]).receive_nowait()
         except WouldBlock:
+            self._settle_waiting()  # who moved up may have been too late, too
             assert not self._mine(lane)
             assert not self.closed
             return
