@@ -21,7 +21,7 @@ class Ports:
 
     Attributes:
         numbers: the port of each, by the source's name.
-        folder: where children meet who have to tell each other something; nobody else can enter it.
+        folder: where children meet who have to tell each other something, once it is open; nobody else can enter it.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -30,7 +30,7 @@ class Ports:
         self._sources = [node for node in sources if hasattr(node.options, "listen")]
         self._held: list[socket.socket] = []
         self.numbers: dict[str, int] = {}
-        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
+        self.folder = Path()
 
     def open(self) -> None:
         """Take them.
@@ -38,6 +38,7 @@ class Ports:
         Raises:
             OpenFailed: somebody else has one.
         """
+        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
         for node in self._sources:
             try:
                 self.numbers[node.name] = self._take(node)
@@ -49,7 +50,8 @@ class Ports:
         for held in self._held:
             held.close()
         self._held = []
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.name:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _take(self, node: NodePlan) -> int:
         address: Address = node.options.listen  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ class Tracking:
 
     def __init__(self, plan: Plan, fresh: bool) -> None:
         self._sources = [node.name for node in plan.of_kind("source") if node.resumable]
-        self._endings = Endings(self._sources) if self._sources else None
+        self._endings: Endings | None = None
         self.knows_all = len(self._sources) == len(plan.of_kind("source"))
         self.checkpoint: Checkpointing | None = None
         self.deaths: dict[Origin, int] = {}
@@ -62,6 +62,8 @@ class Tracking:
         Raises:
             CheckpointMismatch, OpenFailed: as a checkpoint does.
         """
+        if self._sources:
+            self._endings = Endings(self._sources)
         if self.checkpoint is not None:
             await self.checkpoint.open(self._sources)
             self.checkpoint.follow(hosting)

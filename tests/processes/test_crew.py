@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -266,6 +267,31 @@ def test_a_pipe_as_output(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert Counter(json.loads(line)["id"] for line in done.stdout.splitlines()) == Counter(run.ids)
+
+
+@pytest.mark.parametrize("text", [FILE, FILE.replace('path = "in.jsonl"', 'path = "missing.jsonl"'), STDIN])
+def test_nothing_is_left_behind(tmp_path, text):
+    """Neither folders of the run nor children, whether it ran or could not start."""
+    (tmp_path / "tmp").mkdir()
+    run = CrewRun(tmp_path, text + '[admin]\nlisten = "127.0.0.1:0"\ntoken_file = "token.json"\n', lines=50)
+    run.start(TMPDIR=str(tmp_path / "tmp"))
+    run.process.wait(timeout=50)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (tmp_path / "token.json").exists()
+
+
+def test_an_admin_listener_that_cannot_listen(tmp_path):
+    """Ends the start before there is a child, and leaves nothing behind."""
+    (tmp_path / "tmp").mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        admin = f'[admin]\ntoken_file = "token.json"\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n'
+        run = CrewRun(tmp_path, FILE + admin, lines=5)
+        run.start(TMPDIR=str(tmp_path / "tmp"))
+        assert run.process.wait(timeout=50) == 1
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not run.written()
 
 
 def test_pinned_cores(tmp_path):
