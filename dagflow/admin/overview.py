@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagflow.admin.recent import Recent
 from dagflow.admin.replies import as_json, refusal
+from dagflow.engine.report import settled_of
 from dagflow.version import __version__
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Overview:
             "pid": os.getpid(),
             "version": __version__,
             "max_in_flight": view.plan.max_in_flight,
+            "taken_in": status["accepted"] + status["taken_over"],
+            "settled": settled_of(status),
             **status,
             **({} if replay is None else {"replay": replay}),
         }

@@ -90,12 +90,14 @@ def _head(status: Status, rates: Rates) -> str:
     ready = "ready" if status["ready"] else "not ready"
     state = f"{status['state']}, {ready}" if status["state"] == "running" else status["state"]
     stopped = f" by {status['stopped_by']}" if status["stopped_by"] else ""
-    outcomes = show_counts({name: number for name, number in status["outcomes"].items() if number})
+    ends = status["outcomes"] | {"handed off": status["handed_off"], "given back": status.get("given_back", 0)}
+    outcomes = show_counts({name: number for name, number in ends.items() if number})
+    over = f" + {show_count(status['taken_over'])} taken over" if status["taken_over"] else ""
     lines = [
         f"{status['pipeline']}: {state}{stopped}, up {show_duration(status['uptime_s'])}",
         f"{rates.of('settled')} settled, {rates.of('accepted')} accepted, "
         f"{show_count(status['in_flight'])} of {show_count(status['max_in_flight'])} in flight",
-        f"{show_count(status['accepted'])} accepted" + (f" = {outcomes}" if outcomes else ""),
+        f"{show_count(status['accepted'])} accepted{over}" + (f" = {outcomes}" if outcomes else ""),
     ]
     if "dead_letters" in status:
         lines.append(f"{show_count(status['dead_letters']['in_store'])} dead letters")
@@ -184,8 +186,8 @@ def _processes(status: Status, rates: Rates) -> Table:
 
 def _counters(status: Status) -> dict[str, int]:
     return {
-        "accepted": status["accepted"],
-        "settled": status["accepted"] - status["in_flight"],
+        "accepted": status["taken_in"],
+        "settled": status["settled"],
         **{f"node {name}": row["done"] for name, row in status["nodes"].items()},
         **{f"edge {name}": row["taken"] for name, row in status["edges"].items()},
         **{f"worker {name}": row["calls"] for name, row in status["workers"].items()},

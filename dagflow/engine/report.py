@@ -64,6 +64,11 @@ def _mesh(book: Book) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def settled_of(report: Mapping[str, Any]) -> int:
+    """Give how many records have ended in some way, as far as this program goes."""
+    return sum(report["outcomes"].values()) + report["handed_off"] + report.get("given_back", 0)
+
+
 def _source_row(runner: SourceRunner, metrics: Metrics) -> dict[str, Any]:
     return {
         "kind": "source",

@@ -171,6 +171,10 @@ def test_names_from_the_file_cannot_steer_the_terminal():
         "stopped_by": None,
         "uptime_s": 1.0,
         "accepted": 0,
+        "taken_in": 0,
+        "taken_over": 0,
+        "handed_off": 0,
+        "settled": 0,
         "in_flight": 0,
         "max_in_flight": 1,
         "outcomes": {"delivered": 0},
@@ -186,8 +190,8 @@ def test_names_from_the_file_cannot_steer_the_terminal():
 def test_a_counter_that_began_anew_has_no_negative_rate():
     """The pipeline behind an address may be another one than a moment ago."""
     rates = Rates()
-    status = {"time": 1.0, "accepted": 10, "in_flight": 0, "nodes": {}, "edges": {}, "workers": {}}
-    for reading in (status, status | {"time": 2.0, "accepted": 3}):
+    status = {"time": 1.0, "taken_in": 10, "settled": 10, "nodes": {}, "edges": {}, "workers": {}}
+    for reading in (status, status | {"time": 2.0, "taken_in": 3, "settled": 3}):
         rates.read(reading)
     assert rates.as_dict() == {"accepted": 0.0, "settled": 0.0}
 

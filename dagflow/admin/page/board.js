@@ -103,9 +103,9 @@ export class Board {
   }
 
   #showFigures(status, now) {
-    const settled = status.accepted - status.in_flight;
+    const settled = status.settled;
     const rate = this.#records.rate("settled", now, settled);
-    const ended = this.#records.rate("accepted", now, status.accepted);
+    const ended = this.#records.rate("accepted", now, status.taken_in);
     this.#records.add("settled", now, rate);
     this.#records.add("accepted", now, ended);
     this.#records.add("in flight", now, status.in_flight);
@@ -114,7 +114,7 @@ export class Board {
     const figures = [
       ["Settled", format.rate(rate), `${format.rate(ended)} accepted`],
       ["In flight", format.count(status.in_flight), `of at most ${format.count(status.max_in_flight)}`],
-      ["Accepted", format.count(status.accepted), `${format.share(status.outcomes.delivered, settled)} delivered`],
+      [status.taken_over ? "Taken in" : "Accepted", format.count(status.taken_in), `${format.share(status.outcomes.delivered, settled)} delivered`],
       ["Failed", format.count(failed), failed ? format.share(failed, settled) : "", failed ? "bad" : ""],
       ["Shed", format.count(shed), expired ? `${format.count(expired)} expired` : "", shed ? "warn" : ""],
       ...(letters ? [["Dead letters", format.count(letters.in_store), `${format.count(letters.kept)} since the start`, letters.in_store ? "warn" : ""]] : []),
@@ -213,7 +213,8 @@ function errors(row) {
 
 function showOutcomes(status) {
   const parts = [...Object.entries(status.outcomes), ["in flight", status.in_flight]];
-  const total = status.accepted || 1;
+  if (status.handed_off) parts.push(["handed off", status.handed_off]);
+  const total = status.settled + status.in_flight || 1;
   let box = byId("outcomes");
   if (!box.childElementCount) {
     box.append(h("div", { class: "shares", "aria-hidden": "true" }), h("ul", { class: "share-list" }));
