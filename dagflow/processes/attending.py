@@ -160,6 +160,7 @@ class Attending:
             began_s = anyio.current_time()
             end = await member.wait_gone()
             if member.is_last:
+                self._share_failure(member)
                 break
             await self._bury(member)
             if self.stopped_by is not None:
@@ -177,6 +178,12 @@ class Attending:
             await self._start_again(member)
         for relay in self._relays.values():
             relay.lose(member)
+
+    def _share_failure(self, member: Member) -> None:
+        """Have all end where one ended before its time: what kept it from going on keeps the others, too."""
+        reason = None if member.state is None else member.state.report["stopped_by"]
+        if reason is not None and self.stopped_by is None:
+            self.on_failure(reason)
 
     async def _bury(self, member: Member) -> None:
         """Keep what a child had done that died, and what its successor has to know."""

@@ -242,7 +242,7 @@ class Crew:
 
     def _fail(self, reason: str) -> None:
         self._failures.append(reason)
-        self.stop("a process cannot be started again")
+        self.stop("a process failed")
 
     @property
     def _flush_timeout_s(self) -> float:

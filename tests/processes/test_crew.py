@@ -136,7 +136,7 @@ def test_sessions_keep_their_order(tmp_path, text):
 PACKAGE = '''
 import os
 
-from dagflow import Sink, Source, Stage, Record
+from dagflow import Record, RecordError, Sink, Source, Stage
 
 
 class Kill(Stage):
@@ -145,6 +145,17 @@ class Kill(Stage):
     async def process(self, record):
         if record["prompt"] == "Say 7":
             os._exit(9)
+        return record
+
+
+class GiveUp(Stage):
+    """Fails at one record in a way that no later one can be better off."""
+
+    async def process(self, record):
+        if record["prompt"] == "Say 7":
+            error = RecordError("nothing goes any more")
+            error.ends_run = True
+            raise error
         return record
 
 
@@ -173,6 +184,7 @@ class Once(Source):
 OFFERS = """
 [dagflow.stages]
 kill = package:Kill
+give-up = package:GiveUp
 [dagflow.sinks]
 keep = package:Keep
 [dagflow.sources]
@@ -226,6 +238,17 @@ def test_poison(tmp_path, package, text):
     assert sum(row["restarts"] for row in report["processes"]) == 3
     with sqlite3.connect(run.path / "letters.db") as letters:
         assert letters.execute("SELECT record, code FROM letters").fetchall() == [("r7", "redelivered")]
+
+
+def test_a_failure_that_all_share(tmp_path, package):
+    """Ends the run in all processes, not only in that which met it."""
+    text = FILE.replace('"ask" }, { from = "ask"', '"stop" }, { from = "stop", to = "ask" }, { from = "ask"')
+    text = text.replace("[sinks.out]", '[stages.stop]\ntype = "give-up"\n[sinks.out]')
+    run = CrewRun(tmp_path, text.replace("2ms", "20ms"), lines=20_000)
+    report = run.run(code=1, **package)
+    assert report["accepted"] < 10_000
+    assert "nothing goes any more" in report["stopped_by"]
+    assert balances(report)
 
 
 def test_what_cannot_be_opened(tmp_path):
