@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dagflow.access.grants import Grants
-    from dagflow.plugin import ModelWorker
+    from dagflow.plugin import ModelWorker, Source
     from dagflow.record import Outcome, Record
     from dagflow.telemetry.instruments import Metrics
 
@@ -38,6 +38,7 @@ class Context:
         pipeline: the pipeline's name.
         grants: what the tokens of `[auth]` allow; None where there is no such table.
         share: for a source that splits: what this process takes of it.
+        replaces: for a source: that of an earlier plan, which still runs, and whose place it is to take; None for none.
         room: for a source: how many records like the given one would be taken now without waiting; below 0 where some
             wait already.
     """
@@ -54,6 +55,7 @@ class Context:
     pipeline: str = ""
     grants: Grants | None = None
     share: Share = WHOLE
+    replaces: Source | None = None
     room: Callable[[Record], int] = _any_number
 
 

@@ -37,6 +37,12 @@ class Delay:
         self.source = source
         self._sample = _read(source.strip())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Delay) and other.source == self.source
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
     def __bool__(self) -> bool:
         """Whether it may ever be more than 0."""
         return self._sample is not _nothing

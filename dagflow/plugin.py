@@ -97,6 +97,7 @@ class Source(Node, ABC):
             property.
         in_order: whether it can't leave a record open while later ones are done; what is lost is kept first.
         takes_over: whether its records were accepted elsewhere: it is the end of an edge over a broker.
+        replaceable: whether one of a new plan may be opened while it runs, and take its place. May be a property.
     """
 
     finite: bool = True
@@ -108,6 +109,7 @@ class Source(Node, ABC):
     takes_over: ClassVar[bool] = False
     splits: bool = False
     splits_sessions: bool = False
+    replaceable: bool = False
 
     def exposed_at(self) -> str | None:
         """Give the address at which other machines could use it if there were no `[auth]`; asked before `open`.
@@ -122,6 +124,13 @@ class Source(Node, ABC):
 
         Yield an `UnreadableInput` for input that is no record: it fails, and the run goes on.
         What this raises ends the source, and the run with exit code 1.
+        """
+
+    def replace(self, before: Source) -> None:
+        """Take the place of the source that `Context.replaces` names: what comes from now on belongs here.
+
+        Called once, between `open` and `records`. The other one is asked for no more records after that, but lives
+        until all that it handed in have settled. Must not raise.
         """
 
     def settle(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:

@@ -77,7 +77,7 @@ class Service:
     @property
     def source(self) -> Any:
         """The source, opened."""
-        return self.engine._wiring.sources["api"].plugin
+        return self.engine.wiring.sources["api"].plugin
 
     @property
     def url(self) -> str:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from dagflow.engine.adding import Adding
 from dagflow.engine.checkpointing import Checkpointing
+from dagflow.engine.estate import Estate
+from dagflow.engine.exporting import export_all
 from dagflow.engine.letters import Letters
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_in_thread, close_plugins, flush_sinks, open_plugins
 from dagflow.engine.readings import read_families
-from dagflow.engine.report import build_report
+from dagflow.engine.report import build_report, exit_code
 from dagflow.engine.slot import Slot
 from dagflow.engine.stores import Stores
 from dagflow.engine.wirer import Wirer
@@ -39,21 +42,24 @@ if TYPE_CHECKING:
     from dagflow.engine.reentry import Replay
     from dagflow.engine.resending import Entry, Read
     from dagflow.engine.source_runner import SourceRunner
-    from dagflow.engine.wiring import Wiring
     from dagflow.errors import RecordError
     from dagflow.graph.plan import Plan
     from dagflow.plugin import Source
     from dagflow.record import Record
     from dagflow.telemetry.families import Family
 
+REPLACED: Final = "another plan has taken its place"
+
 
 class Engine:
     """One run of one plan.
 
     Attributes:
-        started: set when everything is open and records flow.
+        started: set when everything is open and records flow; `ended` when everything is closed.
         clock: seconds, monotonic; what deadlines are points on.
         stopped_by: why it did not run to its own end; None if it did, or runs.
+        wiring: what it is made of, for those who only look; `redactor`: what takes the plan's secrets out of texts.
+        read_all: reads what exporters are given: the metrics of this run, and of others before it where there are any.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Engine:
         fresh: bool = False,
         checkpoint: Any = None,
         share: Share = WHOLE,
+        before: Engine | None = None,
     ) -> None:
         """Wire the plan; starts nothing.
 
@@ -78,49 +85,45 @@ class Engine:
             fresh: whether to forget what the checkpoint knows.
             checkpoint: stands in for a `Checkpointing` of the plan's own.
             share: what this process takes of sources that split.
+            before: the run whose place this one is to take once everything is open.
         """
         plan = self.plan = cut_plan(plan)
+        self._before = before
+        self.ended = anyio.Event()
         self.started = anyio.Event()
         self.stopped_by: str | None = None
         self._forced_code: int | None = None
         self.clock = clock
-        self._redactor = Redactor.of(plan)
-        self._log = default_logger(self._redactor) if log is None else log
+        self.redactor = Redactor.of(plan)
+        self._log = default_logger(self.redactor) if log is None else log
         if letters is None and plan.dead_letters is not None:
             letters = Letters(plan.dead_letters)
         self._letters = letters
         if letters is not None:
-            letters.on_trouble = self._on_trouble
-        self._checkpoint = checkpoint
+            letters.on_trouble = partial(self._on_trouble, "dead letters cannot be kept")
+        self._checkpoint, trouble = checkpoint, partial(self._on_trouble, "the checkpoint cannot be kept")
         if plan.checkpoint is not None and not substitutes:  # they stand in for what could be read again
             self._checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
         if self._checkpoint is not None:
-            self._checkpoint.on_trouble = self._on_checkpoint_trouble
-        given = (substitutes, letters, resumes, self._checkpoint, share)
+            self._checkpoint.on_trouble = trouble
+        estate = self._estate = before and Estate(before.plan, before.wiring, plan)
+        given = (substitutes, letters, resumes, self._checkpoint, share, estate)
         adding = plan.checkpoint if substitutes else None
-        with self._redactor.scrubbing():
-            self._wiring = Wirer(plan, clock, self._log, self._redactor, *given).wire()
-        self._stores = Stores(self._wiring, self._checkpoint, Adding.to(adding, self._on_checkpoint_trouble), self._log)
-        self._wiring.faults.on_final = self._give_up
-        self._cancellable = any(runner.plugin.can_cancel for runner in self._wiring.sources.values())
-        serves = any(runner.plugin.serves for runner in self._wiring.sources.values())
-        self._notes = serves or plan.tracing is not None
+        with self.redactor.scrubbing():
+            self.wiring = Wirer(plan, clock, self._log, self.redactor, *given).wire()
+        self._stores = Stores(self.wiring, self._checkpoint, Adding.to(adding, trouble), self._log)
+        self.wiring.faults.on_final = self._give_up
+        sources = [runner.plugin for runner in self.wiring.sources.values()]
+        self._cancellable = any(source.can_cancel for source in sources)
+        self._notes = any(source.serves for source in sources) or plan.tracing is not None
         self._flow: TaskGroup | None = None
         self._opening: anyio.CancelScope | None = None
         self._finishing: anyio.CancelScope | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._started_at = clock()
         self._failures: list[str] = []
-
-    @property
-    def wiring(self) -> Wiring:
-        """What it is made of, for those who only look."""
-        return self._wiring
-
-    @property
-    def redactor(self) -> Redactor:
-        """What takes the plan's secrets out of texts."""
-        return self._redactor
+        self._exporting: anyio.CancelScope | None = None
+        self.read_all: Callable[[], list[Family]] = self.families
 
     async def run(self) -> dict[str, Any]:
         """Run to the end and give the report.
@@ -133,51 +136,58 @@ class Engine:
             with anyio.CancelScope() as self._opening:
                 if self.stopped_by is None:
                     await self._stores.open()
-                    with self._redactor.scrubbing():
-                        await open_plugins(self._wiring)
+                    with self.redactor.scrubbing():
+                        await open_plugins(self.wiring)
                     await self._stores.begin()
+                    self._take_over()
                     self.started.set()
             if self.started.is_set():
                 async with anyio.create_task_group() as beside:
-                    for exporter in self._wiring.exporters.values():
-                        beside.start_soon(exporter.run, self.families)
+                    beside.start_soon(self._export)
                     if self._checkpoint is not None:
                         beside.start_soon(self._checkpoint.run)
                     await self._run_flow()
                     beside.cancel_scope.cancel()
+                await self._outlive()
                 with anyio.CancelScope() as self._finishing:
-                    self._failures += await flush_sinks(self._wiring, self._flush_timeout_s)
+                    self._failures += await flush_sinks(self.wiring, self._flush_timeout_s)
                     await self._stores.commit()
-                    for exporter in self._wiring.exporters.values():
-                        await exporter.send(self.families())
+                    for exporter in self.wiring.exporters.values():
+                        await exporter.send(self.read_all())
         finally:
             with anyio.CancelScope(shield=True) as self._finishing:
-                await close_plugins(self._wiring, self._log)
-                if self._wiring.tracer is not None:
-                    await close_in_thread(self._wiring.tracer.close, "the tracer", self._log)
+                await self._outlive()
+                await close_plugins(self.wiring, self._log)
+                if self.wiring.tracer is not None:
+                    await close_in_thread(self.wiring.tracer.close, "the tracer", self._log)
             await self._stores.close()
+            self.ended.set()
         return self.report()
 
     def stop(self, reason: str) -> None:
         """Ask for no more records, and finish those in flight within `drain_timeout`."""
-        if self.stopped_by is not None:
-            return
-        self.stopped_by = reason
-        if self._flow is None:
-            if self._opening is not None:
+        if self.stopped_by is None:
+            self.stopped_by = reason
+            if self._flow is None and self._opening is not None:
                 self._opening.cancel()
-            return
-        self._log.info("draining", reason=reason, timeout_s=self.plan.drain_timeout_s)
-        for runner in (*self._wiring.sources.values(), *filter(None, [self._wiring.reentry])):
-            runner.stop()
-        loop = asyncio.get_running_loop()
-        self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
+            self._end_intake()
+        if self._flow is not None and self._drain_timer is None:
+            self._log.info("draining", reason=reason, timeout_s=self.plan.drain_timeout_s)
+            loop = asyncio.get_running_loop()
+            self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
+
+    def retire(self) -> None:
+        """Ask for no more records, as another run takes the place of this one; those in flight have all their time."""
+        self.stopped_by = self.stopped_by or REPLACED
+        if self._exporting is not None:
+            self._exporting.cancel()
+        self._end_intake()
 
     def force(self, reason: str, exit_code: int = 75) -> None:
         """Cancel whatever is in flight or still being finished, now; `exit_code` is what the run ends with."""
         self.stop(reason)
         self._forced_code = exit_code
-        self._log.warning("cancelling", reason=reason, in_flight=len(self._wiring.book.live))
+        self._log.warning("cancelling", reason=reason, in_flight=len(self.wiring.book.live))
         self._abandon()
         if self._finishing is not None:
             self._finishing.cancel()
@@ -192,7 +202,7 @@ class Engine:
             AlreadyReplaying: the last replay is not over.
             PipelineClosed: the run has not begun, or drains.
         """
-        runner = self._wiring.reentry
+        runner = self.wiring.reentry
         if runner is None or self._flow is None or self.stopped_by is not None:
             raise PipelineClosed
         replay = runner.plugin.prepare(entries, read)
@@ -201,39 +211,62 @@ class Engine:
 
     def report(self) -> dict[str, Any]:
         """Give the report as of now."""
-        report = build_report(self._wiring, self.plan.name, self.clock() - self._started_at)
-        failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self._wiring.sources.values() if r.error]
+        report = build_report(self.wiring, self.plan.name, self.clock() - self._started_at)
+        failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self.wiring.sources.values() if r.error]
         if self._checkpoint is not None:
             report["checkpoint"] = self._checkpoint.as_dict()
-        report["stopped_by"] = self._redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
-        report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
+        report["stopped_by"] = self.redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
+        report["exit_code"] = self._forced_code
+        if self._forced_code is None:
+            report["exit_code"] = exit_code(report, bool(failed or self._failures), self.wiring.sources.values())
         return report
 
     def families(self) -> list[Family]:
         """Read the metrics as of now."""
         now_s = self.clock()
-        return read_families(self._wiring, self.plan.name, now_s - self._started_at, now_s)
+        return read_families(self.wiring, self.plan.name, now_s - self._started_at, now_s)
+
+    def _take_over(self) -> None:
+        """Take the place of the run before this one, in one step."""
+        if self._before is not None:
+            self._estate.hand_over(self.wiring)
+            self._before.retire()
+
+    async def _outlive(self) -> None:
+        """Wait for the end of the run before this one, which uses what is open here, if this one has its place."""
+        if self._before is not None and self.started.is_set():
+            self._before.stop(REPLACED)
+            await self._before.ended.wait()
+            self._before = None
+
+    async def _export(self) -> None:
+        with anyio.CancelScope() as self._exporting:
+            await export_all(self.wiring.exporters.values(), self.read_all)
+
+    def _end_intake(self) -> None:
+        for runner in (*self.wiring.sources.values(), *filter(None, [self.wiring.reentry])):
+            runner.stop()
 
     async def _run_flow(self) -> None:
         async with anyio.create_task_group() as telling:
-            for runner in self._wiring.sources.values():
+            for runner in self.wiring.sources.values():
                 telling.start_soon(runner.telling.run)
             try:
                 async with anyio.create_task_group() as self._flow:
-                    for runner in self._wiring.sources.values():
+                    for runner in self.wiring.sources.values():
                         self._flow.start_soon(self._run_source, runner)
-                    for node in self._wiring.nodes.values():
+                    for node in self.wiring.nodes.values():
                         self._flow.start_soon(self._run_node, node)
             finally:
                 self._flow = None
                 if self._drain_timer is not None:
                     self._drain_timer.cancel()
                 # Slots and sources are gone; whatever they left behind ends now.
-                for queue in (*self._wiring.channels.values(), *self._wiring.joins):
+                for queue in (*self.wiring.channels.values(), *self.wiring.joins):
                     queue.abandon()
                 if self._letters is not None:
                     await self._letters.wait_kept(self._flush_timeout_s)
-                for runner in self._wiring.sources.values():
+                for runner in self.wiring.sources.values():
                     runner.telling.finish(CLOSE_TIMEOUT_S)
 
     async def _run_source(self, runner: SourceRunner) -> None:
@@ -250,48 +283,31 @@ class Engine:
 
     def _give_up(self, record: Record, error: RecordError) -> None:
         """Drain after a failure that all would share, unless the file provides for it or the branch is best-effort."""
-        counts = record.ticket in self._wiring.book.live and self.plan.nodes[error.node].on_error == "dead_letter"
+        counts = record.ticket in self.wiring.book.live and self.plan.nodes[error.node].on_error == "dead_letter"
         if counts and self.stopped_by is None:
             self._failures.append(f"`{error.node}`: {describe(error)}")
             self.stop(f"`{error.node}` failed for good")
 
-    def _on_trouble(self, reason: str) -> None:
+    def _on_trouble(self, what: str, reason: str) -> None:
         """Take no more records in: what becomes of them could not be kept."""
         if reason not in self._failures:
             self._failures.append(reason)
-            self.stop("dead letters cannot be kept")
-
-    def _on_checkpoint_trouble(self, reason: str) -> None:
-        """Take no more records in: that they are done could not be kept."""
-        if reason not in self._failures:
-            self._failures.append(reason)
-            self.stop("the checkpoint cannot be kept")
+            self.stop(what)
 
     def _close_channels(self, name: str) -> None:
         for edge in self.plan.edges_from[name]:
-            self._wiring.channels[edge.name].close()
-            self._wiring.nodes[edge.target].release_stragglers()
+            self.wiring.channels[edge.name].close()
+            self.wiring.nodes[edge.target].release_stragglers()
 
     def _abandon(self) -> None:
         """Interrupt every slot and empty every channel; a sender that waits is let go."""
         if self._flow is None:
             return
         self._flow.cancel_scope.cancel()
-        for channel in self._wiring.channels.values():
+        for channel in self.wiring.channels.values():
             channel.abandon()
 
     @property
     def _flush_timeout_s(self) -> float:
         # Who forces the end waits for it.
         return CLOSE_TIMEOUT_S if self._forced_code is not None else max(self.plan.drain_timeout_s, CLOSE_TIMEOUT_S)
-
-    def _exit_code(self, broken: bool, report: Mapping[str, Any]) -> int:
-        sources = self._wiring.sources.values()
-        if self._forced_code is not None:
-            return self._forced_code
-        if broken:
-            return 1
-        if report["unfinished"] or any(r.plugin.finite and not r.ended for r in sources):
-            return 75
-        batch = any(r.plugin.finite for r in sources)
-        return 65 if batch and report["outcomes"]["failed"] else 0

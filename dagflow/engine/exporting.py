@@ -14,10 +14,17 @@ from dagflow.errors import describe
 from dagflow.telemetry.families import Family, Point
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dagflow.graph.plan import ExporterPlan
     from dagflow.plugin import Exporter
+
+
+async def export_all(exporters: Iterable[Exporting], read: Callable[[], Sequence[Family]]) -> None:
+    """Send what `read` gives with each exporter, now and then, until cancelled."""
+    async with anyio.create_task_group() as sending:
+        for exporter in exporters:
+            sending.start_soon(exporter.run, read)
 
 
 class Exporting:

@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dagflow.engine.node_runner import NodeRunner
-    from dagflow.engine.wiring import Wiring
+    from dagflow.engine.wiring import Roster, Wiring
     from dagflow.plugin import Context, Plugin
 
 # How long a plugin may take to close, in seconds; what hangs longer is left behind with a warning.
 CLOSE_TIMEOUT_S: Final = 5.0
 
 
-async def open_plugins(wiring: Wiring) -> None:
-    """Open all plugins, those first that others need.
+async def open_plugins(roster: Roster) -> None:
+    """Open all plugins that are the run's own, those first that others need.
 
     Raises:
         OpenFailed: one of them raised; those after it were not opened.
     """
-    for plugin, context in wiring.plugins:
-        wiring.opened += 1
+    for plugin, context in roster.plugins:
+        roster.opened += 1
         try:
-            await plugin.open(context)
+            if roster.is_own(plugin):
+                await plugin.open(context)
         except BaseException as error:
             if is_interruption(error):
                 raise
@@ -51,19 +52,20 @@ async def flush_sinks(wiring: Wiring, timeout_s: float) -> list[str]:
     return faults
 
 
-async def close_plugins(wiring: Wiring, log: Any) -> None:
-    """Close all plugins that were opened, nodes before the workers they use, whatever any of them does."""
+async def close_plugins(roster: Roster, log: Any) -> None:
+    """Close all plugins that the run opened, nodes before the workers they use, whatever any of them does."""
     faults: list[str] = []
 
     async def close(plugin: Plugin, context: Context) -> None:
         await _bounded(plugin.close, "close", context.name, CLOSE_TIMEOUT_S, faults)
 
-    opened = wiring.plugins[: wiring.opened]
-    workers = len(wiring.workers)
+    opened = roster.plugins[: roster.opened]
+    workers = len(roster.workers)
     for group in (opened[workers:], opened[:workers]):
         async with anyio.create_task_group() as tasks:
             for plugin, context in reversed(group):
-                tasks.start_soon(close, plugin, context)
+                if roster.is_own(plugin):
+                    tasks.start_soon(close, plugin, context)
     for fault in faults:
         log.warning("plugin did not close", error=fault)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dagflow.engine.outlet import Outlet
     from dagflow.engine.place import Place
     from dagflow.engine.postbox import Postbox
+    from dagflow.engine.turns import Turns
     from dagflow.graph.plan import NodePlan
     from dagflow.plugin import Stage
     from dagflow.record import Record
@@ -53,6 +54,7 @@ class NodeRunner:
         live_slots, idle_slots: loops that run, and those of them that wait for a record.
         stragglers: scopes of slots that wait for an abandoned thread.
         position: what a sink's `flush` returned.
+        turns: how many may call a sink at a time that another run may have, too; None where none will.
         once: wraps how a sink is called, so that it takes nothing again; None where it may.
     """
 
@@ -89,6 +91,7 @@ class NodeRunner:
         self.live_slots = 0
         self.position: Any = None
         self.once: Once | None = None
+        self.turns: Turns | None = None
         self.stragglers: set[CancelScope] = set()
         # A sink's None means delivered, a stage's means filtered.
         self.none_outcome = Outcome.FILTERED

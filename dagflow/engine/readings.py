@@ -76,7 +76,7 @@ def _readings(wiring: Wiring, pipeline: str, up_s: float, clock_s: float) -> Ite
         yield from _of_node(node)
     for name, metrics in wiring.metrics.items():
         yield from _of_plugin(name, metrics)
-    for worker in wiring.workers.values():
+    for worker in wiring.own_workers.values():
         yield from _of_worker(worker)
         yield from _of_calls(worker)
     for name, exporter in wiring.exporters.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagflow.record import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dagflow.channel.channel import Channel
     from dagflow.engine.book import Book
@@ -51,7 +51,7 @@ def build_report(wiring: Wiring, pipeline: str, duration_s: float) -> dict[str, 
             name: {"ended": runner.ended, "progress": runner.progress}
             for name, runner in reversed(wiring.sources.items())
         },
-        "workers": {name: {"type": worker.type, **worker.as_dict()} for name, worker in wiring.workers.items()},
+        "workers": {name: {"type": worker.type, **worker.as_dict()} for name, worker in wiring.own_workers.items()},
         "errors": wiring.faults.as_list(),
         "unfinished": wiring.unfinished.as_list(),
         **({"dead_letters": wiring.letters.as_dict()} if wiring.letters is not None else {}),
@@ -62,6 +62,16 @@ def _mesh(book: Book) -> dict[str, int]:
     """Give what is to be told only where records go from machine to machine."""
     counts = {"forked": book.forked, "given_back": book.given_back}
     return {name: count for name, count in counts.items() if count}
+
+
+def exit_code(report: Mapping[str, Any], is_broken: bool, sources: Iterable[SourceRunner]) -> int:
+    """Give what a run ends with that nobody forced; `is_broken`: whether something other than a record failed."""
+    finite = [runner for runner in sources if runner.plugin.finite]
+    if is_broken:
+        return 1
+    if report["unfinished"] or not all(runner.ended for runner in finite):
+        return 75
+    return 65 if finite and report["outcomes"]["failed"] else 0
 
 
 def settled_of(report: Mapping[str, Any]) -> int:

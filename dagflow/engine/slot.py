@@ -74,6 +74,8 @@ class Slot:
         node, guarded, call, guarded_call = self._node, self._guarded, self._call, self._guarded_call
         if node.once is not None:
             call, guarded_call = (node.once(node, self._inlet, work) for work in (call, guarded_call))
+        if node.turns is not None:
+            call, guarded_call = node.turns.wrap(call), node.turns.wrap(guarded_call)
         if node.join is not None:
             call, guarded_call = node.join.checking(call), node.join.checking(guarded_call)
         receive_nowait, observe, forward = self._inlet.receive_nowait, node.latency.pending.append, node.forward

@@ -25,7 +25,7 @@ def read_status(engine: Engine) -> dict[str, Any]:
 def read_latencies(wiring: Wiring) -> dict[str, Counter[int]]:
     """Give the histograms behind the quantiles of a report, by the places where these stand."""
     latencies = {f"nodes/{name}": node.latency.snapshot() for name, node in wiring.nodes.items()}
-    for name, worker in wiring.workers.items():
+    for name, worker in wiring.own_workers.items():
         latencies[f"workers/{name}"] = worker.tally.latency.snapshot()
         latencies[f"workers/{name}/first_chunk"] = worker.tally.first_chunk.snapshot()
     return latencies

@@ -23,10 +23,12 @@ from dagflow.engine.resending import REPLAY
 from dagflow.engine.shadow import ShadowBook
 from dagflow.engine.source_runner import SourceRunner
 from dagflow.engine.spilling import Spilling
+from dagflow.engine.turns import Turns
 from dagflow.engine.wiring import Wiring
 from dagflow.errors import DeadlinePassed, OpenFailed
 from dagflow.graph.draft import ERROR_PORT
 from dagflow.graph.plan import ExporterPlan, NodePlan
+from dagflow.graph.replacing import is_replaceable
 from dagflow.inference.guarded import GuardedWorker
 from dagflow.plugin import NoOptions, Sink
 from dagflow.record import Outcome
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from dagflow.channel.channel import Channel
     from dagflow.engine.checkpointing import Checkpointing
+    from dagflow.engine.estate import Estate
     from dagflow.engine.letters import Letters
     from dagflow.errors import RecordError
     from dagflow.graph.plan import EdgePlan, Plan, WorkerPlan
@@ -66,7 +69,9 @@ class Wirer:
         resumes: bool = False,
         checkpoint: Checkpointing | None = None,
         share: Share = WHOLE,
+        estate: Estate | None = None,
     ) -> None:
+        self._estate = estate
         self._share = share
         self._checkpoint = checkpoint
         self._plan = plan
@@ -75,6 +80,7 @@ class Wirer:
         self._substitutes = substitutes or {}
         self._resumes = resumes
         book = Book(plan.max_in_flight)
+        self._is_replaceable = is_replaceable(plan)
         self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters)
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
         self._places = self._wiring.places
@@ -105,6 +111,11 @@ class Wirer:
         return self._wiring
 
     def _wire_exporter(self, plan: ExporterPlan) -> None:
+        estate = self._estate
+        if estate is not None and plan.name in estate.exporters:
+            exporting = self._wiring.exporters[plan.name] = estate.wiring.exporters[plan.name]
+            estate.lend(exporting.plugin, self._wiring)
+            return
         plugin = _built(plan.name, partial(plan.cls, plan.options))
         context = self._context(plan.name, plan)
         self._wiring.plugins.append((plugin, context))
@@ -117,16 +128,26 @@ class Wirer:
 
     def _wire_worker(self, worker: WorkerPlan) -> None:
         """Build a worker and its guards; its members, if it is a pool, stand before it in the plan."""
+        estate = self._estate
+        if estate is not None and worker.name in estate.workers:
+            guarded = self._workers[worker.name] = estate.wiring.workers[worker.name]
+            estate.lend(guarded.plugin, self._wiring)
+            return
         plugin = _built(worker.name, partial(worker.cls, worker.options))
         context = self._context(worker.name, worker)
         self._wiring.plugins.append((plugin, context))
         self._workers[worker.name] = GuardedWorker(worker, plugin, context.workers, self._clock, context.logger)
 
     def _wire_node(self, node: NodePlan) -> None:
-        wiring = self._wiring
-        plugin = self._substitutes[node.name] if node.name in self._substitutes else _built(node.name, node.build)
-        context = self._context(node.name, node)
-        wiring.plugins.append((plugin, context))
+        wiring, estate = self._wiring, self._estate
+        lent = estate.wiring.nodes[node.name] if estate is not None and node.name in estate.sinks else None
+        if lent is not None:
+            plugin = lent.plugin
+            estate.lend(plugin, wiring)
+        else:
+            plugin = self._substitutes[node.name] if node.name in self._substitutes else _built(node.name, node.build)
+            context = self._context(node.name, node)
+            wiring.plugins.append((plugin, context))
         outlets: dict[str | None, Outlet] = {}
         place = self._place_after(node)
         if node.kind == "source":
@@ -134,8 +155,13 @@ class Wirer:
             runner = self._build_source(node, plugin, outlets, place, postbox, self._checkpoint)
             wiring.sources[node.name] = runner
             context.room = runner.room
+            context.replaces = estate and estate.replaced(node.name, type(plugin))
         else:
             runner = wiring.nodes[node.name] = self._build_runner(node, plugin, outlets, place)
+            if lent is not None:
+                runner.turns = lent.turns
+            elif self._is_replaceable and node.kind == "sink" and not node.parallel:
+                runner.turns = Turns(node.concurrency)
         outlets.update(self._build_outlets(node, place, runner.end_failed))
 
     def _build_reentry(self, letters: Letters) -> SourceRunner:

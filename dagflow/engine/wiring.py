@@ -24,14 +24,32 @@ if TYPE_CHECKING:
     from dagflow.telemetry.tracing import Tracer
 
 
-@dataclass(slots=True)
-class Wiring:
-    """Everything of one run.
+@dataclass(slots=True, kw_only=True)
+class Roster:
+    """The plugins that somebody opens and closes.
 
     Attributes:
         plugins: workers and nodes, each with its context, in the order of opening.
         workers: the workers behind their guards, by name; pools after their members.
-        opened: of how many of these `open` was called.
+        opened: of how many plugins `open` was called, or was not needed.
+        borrowed: those that another run opened, and will close.
+    """
+
+    plugins: list[tuple[Plugin, Context]] = field(default_factory=list)
+    workers: dict[str, GuardedWorker] = field(default_factory=dict)
+    opened: int = 0
+    borrowed: list[Plugin] = field(default_factory=list)
+
+    def is_own(self, plugin: Plugin) -> bool:
+        """Whether a plugin is its own to open, to close and to tell of."""
+        return not any(plugin is other for other in self.borrowed)
+
+
+@dataclass(slots=True)
+class Wiring(Roster):
+    """Everything of one run.
+
+    Attributes:
         channels: by the name of their edge.
         shadows: the books of best-effort edges, by the name of the edge.
         letters: what keeps dead letters, if anything does.
@@ -52,14 +70,16 @@ class Wiring:
     shadows: dict[str, ShadowBook] = field(default_factory=dict)
     sources: dict[str, SourceRunner] = field(default_factory=dict)
     nodes: dict[str, NodeRunner] = field(default_factory=dict)
-    plugins: list[tuple[Plugin, Context]] = field(default_factory=list)
-    opened: int = 0
     metrics: dict[str, Metrics] = field(default_factory=dict)
-    workers: dict[str, GuardedWorker] = field(default_factory=dict)
     exporters: dict[str, Exporting] = field(default_factory=dict)
     tracer: Tracer | None = None
     places: dict[str, Place] = field(default_factory=dict)
     reentry: SourceRunner | None = None
+
+    @property
+    def own_workers(self) -> dict[str, GuardedWorker]:
+        """The workers that are this run's to tell of."""
+        return {name: worker for name, worker in self.workers.items() if self.is_own(worker.plugin)}
 
     @property
     def joins(self) -> list[Join]:

@@ -81,6 +81,7 @@ class NodePlan:
         finite: for a source: whether it ends by itself.
         splits: for a source: whether several processes may read it, each its share; `splits_sessions`: also where
             records of one session must stay together.
+        replaceable: for a source: whether one of a new plan may take its place while it runs.
         parallel: for a sink: whether each of several processes may have one of its own.
         resumable: for a source or sink: whether a run can go on where an earlier one stopped.
         in_order: for a source: whether it can't leave a record open while later ones are done.
@@ -112,6 +113,7 @@ class NodePlan:
     finite: bool = True
     splits: bool = False
     splits_sessions: bool = False
+    replaceable: bool = False
     parallel: bool = False
     resumable: bool = False
     in_order: bool = False

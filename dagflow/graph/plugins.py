@@ -61,6 +61,7 @@ def ask_declarations(cls: type[Node], options: BaseModel) -> dict[str, Any]:
         "resumable": bool(getattr(node, "resumable", False)),
         "splits": bool(getattr(node, "splits", False)),
         "splits_sessions": bool(getattr(node, "splits_sessions", False)),
+        "replaceable": bool(getattr(node, "replaceable", False)),
         "parallel": bool(getattr(node, "parallel", False)),
         "in_order": bool(getattr(node, "in_order", False)),
         "serves": bool(getattr(node, "serves", False)),

@@ -7,9 +7,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dagflow.admin.readiness import Readiness
+from dagflow.engine.merging import read_state
 from dagflow.errors import describe
 from dagflow.processes.link import Link
-from dagflow.processes.merging import read_state
 from dagflow.processes.messages import (
     Ask,
     Begin,

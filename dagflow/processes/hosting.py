@@ -17,6 +17,7 @@ from dagflow.channel.doorbell import Doorbell
 from dagflow.config.auth_tables import all_tokens
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S
 from dagflow.engine.thread import ThreadCall
+from dagflow.engine.wiring import Roster
 from dagflow.plugin import Context
 from dagflow.processes.messages import Write, Written
 from dagflow.processes.packing import pack_error, unpack_record
@@ -26,24 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dagflow.graph.plan import ExporterPlan, NodePlan, Plan
-    from dagflow.plugin import Plugin
     from dagflow.processes.member import Member
 
     OnWritten = Callable[[Member, Write], None]
 
 
-class Hosting:
+class Hosting(Roster):
     """What the parent has opened.
 
     Attributes:
-        plugins, opened, workers: as those of a `Wiring`.
         nodes: the sinks, by name.
     """
 
     def __init__(self, plan: Plan, clock: Callable[[], float], log: Any) -> None:
-        self.plugins: list[tuple[Plugin, Context]] = []
-        self.opened = 0
-        self.workers: dict[str, Any] = {}
+        super().__init__()
         self.nodes: dict[str, HostedSink] = {}
         self.metrics: dict[str, Metrics] = {}
         self._plan = plan

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.processes.merging import as_left, merge_families, merge_latencies, merge_reports
+from dagflow.engine.merging import as_left, merge_families, merge_latencies, merge_reports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -57,7 +57,7 @@ class Nats(Source):
             None, description="`empty`: end when all messages are taken; without it, wait for more"
         )
 
-    splits = True
+    splits = replaceable = True
     incidental = CONNECTION | {"ack_wait", "max_ack_pending", "batch", "redelivery_delay", "max_redeliveries", "until"}
     gives_back = True
     _connection: Connection | None = None

@@ -271,6 +271,6 @@ def _id_of(letter):
 
 
 def _cancel_one(engine):
-    live = [t for t in engine._wiring.book.live if t.running is not None]
+    live = [t for t in engine.wiring.book.live if t.running is not None]
     if live:
         min(live, key=lambda ticket: ticket.record.id).cancel()

@@ -372,7 +372,7 @@ def test_cancelling_ends_what_waits_in_the_join():
         running = asyncio.ensure_future(engine.run())
         while not engine.started.is_set() or not engine.report()["nodes"]["j"]["join"]["waiting"]:
             await asyncio.sleep(0)
-        next(iter(engine._wiring.book.live)).cancel()
+        next(iter(engine.wiring.book.live)).cancel()
         flow.report = await running
 
     asyncio.run(main())
@@ -399,7 +399,7 @@ def test_cancelling_the_losers_takes_nothing_from_the_winner():
         await delivered.wait()
         while engine.report()["nodes"]["out"]["done"] < 1:
             await asyncio.sleep(0)
-        next(iter(engine._wiring.book.live)).cancel()
+        next(iter(engine.wiring.book.live)).cancel()
         flow.report = await running
 
     asyncio.run(main())
@@ -420,7 +420,7 @@ def test_a_failure_counts_for_more_than_a_cancellation():
         running = asyncio.ensure_future(engine.run())
         while not engine.started.is_set() or not engine.report()["nodes"]["left"]["failed"]:
             await asyncio.sleep(0)
-        next(iter(engine._wiring.book.live)).cancel()
+        next(iter(engine.wiring.book.live)).cancel()
         flow.report = await running
 
     asyncio.run(main())

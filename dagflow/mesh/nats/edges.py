@@ -122,6 +122,7 @@ class Inlet(Source):
     finite = False
     gives_back = True
     takes_over = True
+    replaceable = True
     _connection: Connection | None = None
 
     def __init__(self, options: Any, edge: EdgePlan) -> None:

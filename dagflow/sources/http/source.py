@@ -32,7 +32,7 @@ class Http(Source):
     finite = False
     can_cancel = True
     serves = True
-    splits = True
+    splits = replaceable = True
 
     address: Address | None = None
     _listener: Listener | None = None

@@ -162,6 +162,6 @@ free = {{ type = "vllm", base_url = "{free.url}/v1", model = "tiny", load_interv
 
 async def _loaded(pipeline, name):
     """Give the load of a worker when its server's word on it has been read."""
-    [plugin] = [p for p, context in pipeline._engine._wiring.plugins if context.name == name]
+    [plugin] = [p for p, context in pipeline._engine.wiring.plugins if context.name == name]
     await plugin._asking
     return plugin.load_hint()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from dagflow.processes.merging import as_left, merge_families, merge_reports
+from dagflow.engine.merging import as_left, merge_families, merge_reports
 from dagflow.processes.messages import State
 from dagflow.telemetry.families import Buckets, Family, Point
 
