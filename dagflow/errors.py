@@ -29,6 +29,7 @@
     │   └── WorkerError        a model worker could not answer; has a kind
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
+    ├── NotReplaced            another plan can't take the place of the one that runs
     ├── ProcessFailed          one of several processes could not be started
     ├── SeveralProcesses       what was asked for needs a pipeline of one process
     ├── AdminError             the admin listener could not be started or reached
@@ -146,6 +147,16 @@ class AdminError(DagflowError):
     """The admin listener could not be started, or not be reached; the message says the remedy."""
 
     code = "admin"
+
+
+class NotReplaced(DagflowError):
+    """Another plan can't take the place of the one that runs; `hindrances` says why."""
+
+    code = "not-replaced"
+
+    def __init__(self, hindrances: Sequence[str]) -> None:
+        self.hindrances = tuple(hindrances)
+        super().__init__("; ".join(hindrances))
 
 
 class ProcessFailed(DagflowError):

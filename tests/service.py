@@ -77,7 +77,8 @@ class Service:
     @property
     def source(self) -> Any:
         """The source, opened."""
-        return self.engine.wiring.sources["api"].plugin
+        engine = getattr(self.engine, "engine", self.engine)
+        return engine.wiring.sources["api"].plugin
 
     @property
     def url(self) -> str:
@@ -100,9 +101,11 @@ class Service:
 
 
 @asynccontextmanager
-async def served(text: str = PLAIN, *, log: Any = SILENT, environ: Any = None, session: Any = None):
+async def served(
+    text: str = PLAIN, *, log: Any = SILENT, environ: Any = None, session: Any = None, build: Any = Engine
+):
     """Run a file as long as the block lasts; a failure to start is raised."""
-    engine = Engine(compile_text(text, environ=environ), log=log)
+    engine = build(compile_text(text, environ=environ), log=log)
     run = asyncio.ensure_future(engine.run())
     started = asyncio.ensure_future(engine.started.wait())
     await asyncio.wait([run, started], return_when=asyncio.FIRST_COMPLETED)

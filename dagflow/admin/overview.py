@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +58,14 @@ class Overview:
     async def _graph(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
+        from dagflow.graph.render.json import describe_plan
+
         wanted = request.query.get("format")
         if wanted not in (None, "json", "svg"):
             return refusal(400, "wrong-format", f"`{wanted}` is no format; expected `json` or `svg`")
         if wanted == "svg" or (wanted is None and "image/svg+xml" in request.headers.get("Accept", "")):
             return web.Response(text=self._drawn(request), content_type="image/svg+xml")
-        return as_json(self._described)
+        return as_json(describe_plan(self._view.plan))
 
     async def _status(self, _request: web.Request) -> web.Response:
         return as_json(self.status())
@@ -99,12 +100,6 @@ class Overview:
 
         downward = {"down": True, "right": False}.get(request.query.get("flow", ""))
         return render_svg(self._view.plan, request.query.get("live") == "true", downward)
-
-    @cached_property
-    def _described(self) -> dict[str, Any]:
-        from dagflow.graph.render.json import describe_plan
-
-        return describe_plan(self._view.plan)
 
 
 def _readiness(reasons: list[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dagflow.admin.readiness import Readiness
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dagflow.admin.readiness import Reason
     from dagflow.engine.engine import Engine
     from dagflow.engine.resending import Entry, Read
+    from dagflow.engine.succession import Succession
     from dagflow.engine.taps import Tap
     from dagflow.graph.plan import Plan
     from dagflow.redaction import Redactor
@@ -120,3 +122,59 @@ class EngineView:
     async def close(self) -> None:
         self._taps.end()
         await self._readiness.close()
+
+
+class SuccessionView:
+    """The view of a run whose plan may be replaced: of the engine that takes records in, and of the books of all."""
+
+    def __init__(self, succession: Succession) -> None:
+        self.clock = succession.clock
+        self.families = succession.families
+        self.status = succession.status
+        self.latencies = succession.latencies
+        self._succession = succession
+        self._view = EngineView(succession.engine)
+        self._closing: set[asyncio.Task[None]] = set()
+        succession.on_replaced.append(self._look_at_next)
+
+    @property
+    def plan(self) -> Plan:
+        return self._view.plan
+
+    @property
+    def redactor(self) -> Redactor:
+        return self._view.redactor
+
+    @property
+    def state(self) -> str:
+        return self._view.state
+
+    def reasons(self) -> list[Reason]:
+        return self._view.reasons()
+
+    def replay(self, entries: Sequence[Entry], read: Read) -> None:
+        self._view.replay(entries, read)
+
+    def replayed(self) -> dict[str, Any] | None:
+        return self._view.replayed()
+
+    async def purge(self, selection: Selection) -> int:
+        return await self._view.purge(selection)
+
+    def tap(self, kind: str, name: str, rate: float) -> AbstractContextManager[Tap]:
+        return self._view.tap(kind, name, rate)
+
+    @property
+    def taps(self) -> int:
+        return self._view.taps
+
+    async def close(self) -> None:
+        await self._view.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _look_at_next(self) -> None:
+        closing = asyncio.ensure_future(self._view.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._view = EngineView(self._succession.engine)

@@ -88,13 +88,18 @@ def load_plan(
     return plan if only is None else _part_of(plan, only, path, overrides, format)
 
 
+def names_in(only: str) -> list[str]:
+    """Give the nodes that `--only` names."""
+    return [name.strip() for name in only.split(",")]
+
+
 def _part_of(plan: Plan, only: str, path: Path, overrides: Sequence[str], format: str) -> Plan:
     """Give what one program runs of a plan."""
     from dagflow.compile import locate_findings
     from dagflow.errors import ConfigError
     from dagflow.graph.cutting import cut_plan
 
-    names = [name.strip() for name in only.split(",")]
+    names = names_in(only)
     unknown = [name for name in names if name not in plan.nodes]
     if unknown:
         known = ", ".join(f"`{name}`" for name in plan.nodes)

@@ -21,13 +21,15 @@ from dagflow.cli.common import (
     OnlyOption,
     SetOption,
     load_plan,
+    names_in,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dagflow.engine.engine import Engine
-    from dagflow.engine.supervise import Company
+    from dagflow.engine.succession import Succession
+    from dagflow.engine.supervise import Company, Load
     from dagflow.graph.plan import Plan
 
 ReportOption = Annotated[
@@ -56,6 +58,7 @@ def run(
 ) -> None:
     """Run a pipeline: a batch to its end, a service until a signal drains it."""
     from dagflow.admin.listener import serving
+    from dagflow.admin.view import SuccessionView
     from dagflow.processes.crew import Crew
     from dagflow.processes.view import CrewView
 
@@ -63,16 +66,25 @@ def run(
     if only is not None and plan.runtime.processes != 1:
         raise typer.BadParameter("a part of a pipeline runs in one process", param_hint="--only")
     if plan.runtime.processes == 1:
-        execute(plan, report_path, allow_failures, quiet, partial(_engine, fresh=fresh), company=serving)
+        company, load = partial(serving, view_of=SuccessionView), partial(_load_again, file, overrides or [], only)
+        execute(plan, report_path, allow_failures, quiet, partial(_succession, fresh=fresh), company=company, load=load)
     else:
         company = partial(serving, view_of=CrewView)
         execute(plan, report_path, allow_failures, quiet, partial(Crew, fresh=fresh), company=company)
 
 
-def _engine(plan: Plan, fresh: bool) -> Engine:
+def _succession(plan: Plan, fresh: bool) -> Succession:
     from dagflow.engine.engine import Engine
+    from dagflow.engine.succession import Succession
 
-    return Engine(plan, fresh=fresh)
+    return Succession(plan, lambda plan, before: Engine(plan, fresh=fresh, before=before))
+
+
+def _load_again(file: Path, overrides: list[str], only: str | None) -> Plan:
+    from dagflow.compile import compile_file
+    from dagflow.graph.cutting import cut_plan
+
+    return cut_plan(compile_file(file, overrides), [] if only is None else names_in(only))
 
 
 def load_plan_to_run(
@@ -96,22 +108,23 @@ def execute(
     report_path: Path | None,
     allow_failures: bool,
     quiet: bool,
-    build: Callable[[Plan], Engine] | None = None,
+    build: Callable[[Plan], Any] | None = None,
     left: int = 0,
     company: Company | None = None,
+    load: Load | None = None,
 ) -> NoReturn:
     """Run a plan, tell how it went, and exit with its code.
 
     Args:
         build: makes the engine, if it is not the usual one.
         left: how many records are left that are not even tried.
-        company: what the engine has around it, as for `run_blocking`.
+        company, load: what the engine has around it, and what SIGHUP replaces its plan by, as for `run_blocking`.
     """
     from dagflow.cli.report import render_report, write_report
     from dagflow.errors import CheckpointMismatch, DagflowError
 
     try:
-        report = _run(plan, quiet, build, company)
+        report = _run(plan, quiet, build, company, load)
         if left and not report["exit_code"]:
             report["exit_code"] = EXIT_UNFINISHED
         if allow_failures and report["exit_code"] == EXIT_RECORDS_FAILED:
@@ -130,7 +143,13 @@ def execute(
     _leave(report["exit_code"])
 
 
-def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None, company: Company | None) -> dict[str, Any]:
+def _run(
+    plan: Plan,
+    quiet: bool,
+    build: Callable[[Plan], Any] | None,
+    company: Company | None,
+    load: Load | None,
+) -> dict[str, Any]:
     from dagflow.cli.display import Progress, is_interactive
     from dagflow.engine.engine import Engine
     from dagflow.engine.supervise import alone, run_blocking, settle_memory
@@ -145,7 +164,7 @@ def _run(plan: Plan, quiet: bool, build: Callable[[Plan], Engine] | None, compan
         interactive = is_interactive(plan, sys.stdout, sys.stderr)
         await Progress(engine.report, sys.stderr, engine.clock, interactive).run()
 
-    return run_blocking(plan, None if quiet else watch, build or Engine, company or alone)
+    return run_blocking(plan, None if quiet else watch, build or Engine, company or alone, load)
 
 
 @contextmanager

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from dagflow.engine.adding import Adding
-from dagflow.engine.checkpointing import Checkpointing
 from dagflow.engine.estate import Estate
 from dagflow.engine.exporting import export_all
 from dagflow.engine.letters import Letters
@@ -28,7 +25,6 @@ from dagflow.engine.stores import Stores
 from dagflow.engine.wirer import Wirer
 from dagflow.errors import PipelineClosed, describe
 from dagflow.graph.cutting import cut_plan
-from dagflow.graph.meaning import meaning_of
 from dagflow.redaction import Redactor
 from dagflow.shares import WHOLE, Share
 from dagflow.telemetry.logging import default_logger
@@ -59,6 +55,7 @@ class Engine:
         clock: seconds, monotonic; what deadlines are points on.
         stopped_by: why it did not run to its own end; None if it did, or runs.
         wiring: what it is made of, for those who only look; `redactor`: what takes the plan's secrets out of texts.
+        on_started: called in the step in which it takes the place of another run.
         read_all: reads what exporters are given: the metrics of this run, and of others before it where there are any.
     """
 
@@ -96,22 +93,12 @@ class Engine:
         self.clock = clock
         self.redactor = Redactor.of(plan)
         self._log = default_logger(self.redactor) if log is None else log
-        if letters is None and plan.dead_letters is not None:
-            letters = Letters(plan.dead_letters)
-        self._letters = letters
-        if letters is not None:
-            letters.on_trouble = partial(self._on_trouble, "dead letters cannot be kept")
-        self._checkpoint, trouble = checkpoint, partial(self._on_trouble, "the checkpoint cannot be kept")
-        if plan.checkpoint is not None and not substitutes:  # they stand in for what could be read again
-            self._checkpoint = Checkpointing(plan.checkpoint, meaning_of(plan), fresh)
-        if self._checkpoint is not None:
-            self._checkpoint.on_trouble = trouble
-        estate = self._estate = before and Estate(before.plan, before.wiring, plan)
-        given = (substitutes, letters, resumes, self._checkpoint, share, estate)
-        adding = plan.checkpoint if substitutes else None
+        given = (letters, checkpoint, fresh, bool(substitutes), self._on_trouble, self._log)
+        stores = self._stores = Stores(plan, *given)
+        self._estate = before and Estate(before.plan, before.wiring, plan)
+        wired = (substitutes, stores.letters, resumes, stores.checkpoint, share, self._estate)
         with self.redactor.scrubbing():
-            self.wiring = Wirer(plan, clock, self._log, self.redactor, *given).wire()
-        self._stores = Stores(self.wiring, self._checkpoint, Adding.to(adding, trouble), self._log)
+            self.wiring = Wirer(plan, clock, self._log, self.redactor, *wired).wire()
         self.wiring.faults.on_final = self._give_up
         sources = [runner.plugin for runner in self.wiring.sources.values()]
         self._cancellable = any(source.can_cancel for source in sources)
@@ -120,9 +107,10 @@ class Engine:
         self._opening: anyio.CancelScope | None = None
         self._finishing: anyio.CancelScope | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
-        self._started_at = clock()
+        self._began_s: float = clock() if before is None else before._began_s
         self._failures: list[str] = []
         self._exporting: anyio.CancelScope | None = None
+        self.on_started: Callable[[], None] = lambda: None
         self.read_all: Callable[[], list[Family]] = self.families
 
     async def run(self) -> dict[str, Any]:
@@ -131,11 +119,10 @@ class Engine:
         Raises:
             OpenFailed: a plugin could not be opened; no record was accepted.
         """
-        self._started_at = self.clock()
         try:
             with anyio.CancelScope() as self._opening:
                 if self.stopped_by is None:
-                    await self._stores.open()
+                    await self._stores.open(self.wiring)
                     with self.redactor.scrubbing():
                         await open_plugins(self.wiring)
                     await self._stores.begin()
@@ -144,8 +131,8 @@ class Engine:
             if self.started.is_set():
                 async with anyio.create_task_group() as beside:
                     beside.start_soon(self._export)
-                    if self._checkpoint is not None:
-                        beside.start_soon(self._checkpoint.run)
+                    if self._stores.checkpoint is not None:
+                        beside.start_soon(self._stores.checkpoint.run)
                     await self._run_flow()
                     beside.cancel_scope.cancel()
                 await self._outlive()
@@ -211,10 +198,10 @@ class Engine:
 
     def report(self) -> dict[str, Any]:
         """Give the report as of now."""
-        report = build_report(self.wiring, self.plan.name, self.clock() - self._started_at)
+        report = build_report(self.wiring, self.plan.name, self.clock() - self._began_s)
         failed = [f"source `{r.plan.name}`: {describe(r.error)}" for r in self.wiring.sources.values() if r.error]
-        if self._checkpoint is not None:
-            report["checkpoint"] = self._checkpoint.as_dict()
+        if self._stores.checkpoint is not None:
+            report["checkpoint"] = self._stores.checkpoint.as_dict()
         report["stopped_by"] = self.redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
         report["exit_code"] = self._forced_code
         if self._forced_code is None:
@@ -224,13 +211,14 @@ class Engine:
     def families(self) -> list[Family]:
         """Read the metrics as of now."""
         now_s = self.clock()
-        return read_families(self.wiring, self.plan.name, now_s - self._started_at, now_s)
+        return read_families(self.wiring, self.plan.name, now_s - self._began_s, now_s)
 
     def _take_over(self) -> None:
         """Take the place of the run before this one, in one step."""
         if self._before is not None:
             self._estate.hand_over(self.wiring)
             self._before.retire()
+            self.on_started()
 
     async def _outlive(self) -> None:
         """Wait for the end of the run before this one, which uses what is open here, if this one has its place."""
@@ -264,8 +252,8 @@ class Engine:
                 # Slots and sources are gone; whatever they left behind ends now.
                 for queue in (*self.wiring.channels.values(), *self.wiring.joins):
                     queue.abandon()
-                if self._letters is not None:
-                    await self._letters.wait_kept(self._flush_timeout_s)
+                if self._stores.letters is not None:
+                    await self._stores.letters.wait_kept(self._flush_timeout_s)
                 for runner in self.wiring.sources.values():
                     runner.telling.finish(CLOSE_TIMEOUT_S)
 

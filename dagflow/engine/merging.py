@@ -7,19 +7,15 @@ histograms of all. What no sum can tell is the greatest: ages, durations.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.engine.standing import read_latencies, read_status
-from dagflow.processes.messages import State
 from dagflow.telemetry.families import Buckets, Family, Point
 from dagflow.telemetry.instruments import quantile_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dagflow.admin.readiness import Readiness
-    from dagflow.engine.engine import Engine
+    from dagflow.engine.standing import Standing
 
 _GREATEST: Final = frozenset({"duration_s", "oldest_s", "in_store", "uptime_s"})
 _MEAN: Final = frozenset({"progress"})
@@ -37,27 +33,20 @@ _WORST: Final = ("open", "half-open")  # states of breakers
 _QUANTILES: Final = {"p50_s": 0.50, "p99_s": 0.99}
 
 
-def read_state(engine: Engine, readiness: Readiness) -> State:
-    """Read how an engine is."""
-    latencies = {place: dict(buckets) for place, buckets in read_latencies(engine.wiring).items()}
-    reasons = readiness.reasons() if readiness.state == "running" else []
-    return State(read_status(engine), latencies, engine.families(), process_time(), list(map(tuple, reasons)))
-
-
-def merge_latencies(states: Iterable[State]) -> dict[str, Counter[int]]:
+def merge_latencies(standings: Iterable[Standing]) -> dict[str, Counter[int]]:
     """Give the histograms of several processes, by the places of their quantiles in the report."""
     merged: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for state in states:
-        for place, buckets in state.latencies.items():
+    for standing in standings:
+        for place, buckets in standing.latencies.items():
             merged[place].update(buckets)
     return merged
 
 
-def merge_reports(states: Sequence[State]) -> dict[str, Any]:
+def merge_reports(standings: Sequence[Standing]) -> dict[str, Any]:
     """Give the report of several processes, of at least one; how the run ended is not theirs to know."""
-    merged = _merged("", [state.report for state in states])
-    merged["errors"] = _merge_errors([state.report["errors"] for state in states])
-    for place, total in merge_latencies(states).items():
+    merged = _merged("", [standing.report for standing in standings])
+    merged["errors"] = _merge_errors([standing.report["errors"] for standing in standings])
+    for place, total in merge_latencies(standings).items():
         table, name, *first_chunk = place.split("/")
         row = merged[table][name]
         if first_chunk:
@@ -75,14 +64,14 @@ def merge_families(readings: Sequence[Sequence[Family]]) -> list[Family]:
     return [_merge_family(families) for families in found.values()]
 
 
-def as_left(state: State, outcomes: Mapping[str, int] | None) -> State:
+def as_left(standing: Standing, outcomes: Mapping[str, int] | None) -> Standing:
     """Give what is left of a process that died: nothing is in flight there any more.
 
     Args:
         outcomes: how its records had ended by then, where the parent knows; the others are tried again elsewhere.
             None where nobody does: then those that were in flight count as cancelled.
     """
-    report = state.report
+    report = standing.report
     if outcomes is None:
         report["outcomes"]["cancelled"] += report["in_flight"]
     else:
@@ -96,7 +85,25 @@ def as_left(state: State, outcomes: Mapping[str, int] | None) -> State:
     for edge in report["edges"].values():
         edge["cancelled"] += edge["buffered"]
         edge["buffered"] = 0
-    return state
+    return as_past(standing)
+
+
+def as_past(standing: Standing) -> Standing:
+    """Give what is to be told of an engine that is gone: what it has counted, not how it was."""
+    for edge in standing.report["edges"].values():
+        edge["capacity"] = 0
+    for node in standing.report["nodes"].values():
+        node.pop("slots", None)
+    for worker in standing.report["workers"].values():
+        worker |= {"busy": 0, "waiting": 0}
+        for name in ("concurrency", "adaptive", "limits"):
+            worker.pop(name, None)
+        if "breaker" in worker:
+            worker["breaker"]["state"] = "closed"
+        if "budget" in worker:
+            worker["budget"] |= {"warn": None, "reject": None}
+    standing.families = [family for family in standing.families if family.kind != "gauge"]
+    return standing
 
 
 def _merged(name: str, values: Sequence[Any]) -> Any:

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
+from dagflow.telemetry.families import Family
+
 if TYPE_CHECKING:
     from collections import Counter
 
     from dagflow.engine.engine import Engine
     from dagflow.engine.wiring import Wiring
+
+
+class Standing(Struct):
+    """How an engine is.
+
+    Attributes:
+        report: its status; latencies: the histograms behind its quantiles, by their places there.
+    """
+
+    report: dict[str, Any]
+    latencies: dict[str, dict[int, int]]
+    families: list[Family]
+
+
+def read_standing(engine: Engine) -> Standing:
+    """Read how an engine is."""
+    latencies = {place: dict(buckets) for place, buckets in read_latencies(engine.wiring).items()}
+    return Standing(read_status(engine), latencies, engine.families())
 
 
 def read_status(engine: Engine) -> dict[str, Any]:

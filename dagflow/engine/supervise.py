@@ -1,11 +1,13 @@
 """Supervise: an engine in a process of its own, with signals and an onlooker.
 
-The first SIGINT or SIGTERM drains, the second cancels. An onlooker never harms the run.
+The first SIGINT or SIGTERM drains, the second cancels. SIGHUP has the file read again where that is provided for,
+unless it says that the terminal is gone, which drains. An onlooker never harms the run.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -15,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from dagflow.engine.engine import Engine
+from dagflow.engine.reloading import Reloading
 from dagflow.errors import describe
 from dagflow.redaction import Redactor
-from dagflow.telemetry.logging import default_logger
+from dagflow.telemetry.logging import configure_logging, default_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     Onlooker = Callable[[Engine], Awaitable[None]]
     Company = Callable[[Engine], AbstractAsyncContextManager[None]]
+    Load = Callable[[], Plan]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -56,6 +60,7 @@ def run_blocking(
     onlooker: Onlooker | None = None,
     build: Callable[[Plan], Engine] = Engine,
     company: Company = alone,
+    load: Load | None = None,
 ) -> dict[str, Any]:
     """Run a plan to its end on an event loop of its own and give the report.
 
@@ -63,12 +68,13 @@ def run_blocking(
         onlooker: runs beside the engine and is cancelled when that ends.
         build: makes the engine.
         company: what is entered before the engine opens anything, and left after it has closed everything.
+        load: compiles what the file says at that time, for SIGHUP; the engine can be given another plan then.
 
     Raises:
         OpenFailed: a plugin could not be opened.
     """
     options = {"use_uvloop": find_spec("uvloop") is not None}
-    return anyio.run(run_supervised, plan, onlooker, build, company, backend_options=options)
+    return anyio.run(run_supervised, plan, onlooker, build, company, load, backend_options=options)
 
 
 async def run_supervised(
@@ -76,14 +82,18 @@ async def run_supervised(
     onlooker: Onlooker | None = None,
     build: Callable[[Plan], Engine] = Engine,
     company: Company = alone,
+    load: Load | None = None,
 ) -> dict[str, Any]:
     """Run a plan on this event loop; in the main thread, with signals handled."""
     engine = build(plan)
     report: dict[str, Any] = {}
     failure: Exception | None = None
     async with anyio.create_task_group() as beside:
+        reloading = None if load is None else Reloading(engine, load, _log_as, default_logger(Redactor.of(plan)))
+        if reloading is not None:
+            beside.start_soon(reloading.run)
         if current_thread() is main_thread():  # no other thread gets signals
-            beside.start_soon(_handle_signals, engine)
+            beside.start_soon(_handle_signals, engine, reloading)
         if onlooker is not None:
             beside.start_soon(_look_on, onlooker, engine)
         try:
@@ -97,15 +107,33 @@ async def run_supervised(
     return report
 
 
-async def _handle_signals(engine: Engine) -> None:
-    with anyio.open_signal_receiver(*SIGNALS) as signals:
+def _log_as(plan: Plan) -> None:
+    """Log as another plan says, and spare the collector what came with it."""
+    configure_logging(plan.logging, Redactor.of(plan))
+
+
+async def _handle_signals(engine: Engine, reloading: Reloading | None) -> None:
+    had_terminal = has_terminal()
+    hangup = () if reloading is None else (signal.SIGHUP,)
+    with anyio.open_signal_receiver(*SIGNALS, *hangup) as signals:
         async for number in signals:
             name = signal.Signals(number).name
-            if engine.stopped_by is None:
+            if reloading is not None and number == signal.SIGHUP and has_terminal() is had_terminal:
+                reloading.ask()
+            elif engine.stopped_by is None:
                 engine.stop(name)
             else:
                 engine.force(name, exit_code=128 + number)
                 return  # a third one does what it does to any program
+
+
+def has_terminal() -> bool:
+    """Whether this program belongs to a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 async def _look_on(onlooker: Onlooker, engine: Engine) -> None:

@@ -181,7 +181,7 @@ class Attending:
 
     def _share_failure(self, member: Member) -> None:
         """Have all end where one ended before its time: what kept it from going on keeps the others, too."""
-        reason = None if member.state is None else member.state.report["stopped_by"]
+        reason = None if member.state is None else member.state.standing.report["stopped_by"]
         if reason is not None and self.stopped_by is None:
             self.on_failure(reason)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from dagflow.admin.readiness import Readiness
-from dagflow.engine.merging import read_state
+from dagflow.engine.standing import read_standing
 from dagflow.errors import describe
 from dagflow.processes.link import Link
 from dagflow.processes.messages import (
@@ -20,6 +21,7 @@ from dagflow.processes.messages import (
     Force,
     Go,
     Ready,
+    State,
     Stop,
     ToChild,
     Withdraw,
@@ -99,9 +101,9 @@ class Desk:
     def tell(self, is_last: bool = False) -> None:
         """Tell the parent how the engine is."""
         assert self._engine is not None
-        state = read_state(self._engine, self._readiness)
-        state.is_last = is_last
-        self.link.send(state)
+        readiness = self._readiness
+        reasons = [tuple(reason) for reason in readiness.reasons()] if readiness.state == "running" else []
+        self.link.send(State(read_standing(self._engine), process_time(), reasons, is_last))
         if is_last:
             self._engine = None
 

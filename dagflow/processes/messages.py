@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from dagflow.engine.standing import Standing
 from dagflow.exchange import Chunk
-from dagflow.telemetry.families import Family
 
 
 class _Message(Struct, array_like=True, tag_field="type"):
@@ -220,15 +220,12 @@ class State(_Message, tag=27):
     """From a child: how it is.
 
     Attributes:
-        report: its status; latencies: the histograms behind its quantiles, by their places there.
         cpu_s: the CPU time that it has taken.
         reasons: what is not ready there, and why.
         is_last: whether no other one comes.
     """
 
-    report: dict[str, Any]
-    latencies: dict[str, dict[int, int]]
-    families: list[Family]
+    standing: Standing
     cpu_s: float
     reasons: list[tuple[str, str]] = []
     is_last: bool = False

@@ -12,10 +12,10 @@ from dagflow.engine.merging import as_left, merge_families, merge_latencies, mer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dagflow.engine.standing import Standing
     from dagflow.graph.plan import Plan
     from dagflow.processes.hosting import HostedSink
     from dagflow.processes.member import Member
-    from dagflow.processes.messages import State
     from dagflow.processes.relay import Relay
     from dagflow.processes.tracking import Tracking
     from dagflow.telemetry.families import Family
@@ -59,7 +59,7 @@ class Summary:
         self._sinks = sinks
         self._relays = relays
         self._tracking = tracking
-        self._left: list[State] = []
+        self._left: list[Standing] = []
         self._unfinished: list[dict[str, str]] = []
 
     def bury(self, member: Member) -> None:
@@ -67,7 +67,7 @@ class Summary:
         if member.state is None:
             return
         is_tracked = self._tracking.knows_all or bool(self._relays)
-        self._left.append(as_left(member.state, dict(member.outcomes) if is_tracked else None))
+        self._left.append(as_left(member.state.standing, dict(member.outcomes) if is_tracked else None))
         member.state = None
 
     def note_unfinished(self, member: Member) -> None:
@@ -78,12 +78,14 @@ class Summary:
     @property
     def exit_codes(self) -> set[int]:
         """The exit codes of the children that said their last."""
-        return {member.state.report["exit_code"] for member in self._members if member.state and member.is_last}
+        return {
+            member.state.standing.report["exit_code"] for member in self._members if member.state and member.is_last
+        }
 
     def report(self) -> dict[str, Any]:
         """Give the report of all, as they were when they were asked last; how it ended is the crew's to know."""
-        states = self._states()
-        report = merge_reports(states) if states else {"pipeline": self._plan.name, **_EMPTY}
+        standings = self._standings()
+        report = merge_reports(standings) if standings else {"pipeline": self._plan.name, **_EMPTY}
         report["unfinished"] = [*report["unfinished"], *self._unfinished]
         checkpoint = report.pop("checkpoint", None)
         report |= self._tracking.as_dict(0 if checkpoint is None else checkpoint["skipped"])
@@ -97,7 +99,7 @@ class Summary:
 
     def latencies(self) -> dict[str, Counter[int]]:
         """Give the histograms behind the quantiles of the report."""
-        return merge_latencies(self._states())
+        return merge_latencies(self._standings())
 
     def reasons(self) -> list[tuple[str, str]]:
         """Say what is not ready, and why."""
@@ -107,10 +109,10 @@ class Summary:
 
     def families(self) -> list[Family]:
         """Give the metrics of all."""
-        return merge_families([state.families for state in self._states()])
+        return merge_families([standing.families for standing in self._standings()])
 
-    def _states(self) -> list[State]:
-        return [*self._left, *(member.state for member in self._members if member.state is not None)]
+    def _standings(self) -> list[Standing]:
+        return [*self._left, *(member.state.standing for member in self._members if member.state is not None)]
 
     def _add_hosted(self, name: str, row: dict[str, Any]) -> None:
         """Add what a plugin in the parent has counted, and where a sink stands."""
@@ -122,7 +124,7 @@ class Summary:
 
 
 def _row(member: Member) -> dict[str, Any]:
-    report = {} if member.state is None else member.state.report
+    report = {} if member.state is None else member.state.standing.report
     return {
         "index": member.index,
         "pid": member.pid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from dagflow.engine.merging import as_left, merge_families, merge_reports
-from dagflow.processes.messages import State
+from dagflow.engine.standing import Standing
 from dagflow.telemetry.families import Buckets, Family, Point
 
 REPORT = {
@@ -35,7 +35,7 @@ REPORT = {
 
 def state(latencies=None, **changes):
     """What one process says."""
-    return State(copy.deepcopy(REPORT) | changes, latencies or {}, [], 0.5)
+    return Standing(copy.deepcopy(REPORT) | changes, latencies or {}, [])
 
 
 def test_reports():
@@ -73,8 +73,18 @@ def test_what_is_left_of_one_that_died():
     assert left["nodes"]["ask"]["busy"] == 0
     edge = left["edges"]["a -> b"]
     assert (edge["buffered"], edge["cancelled"]) == (0, 2)
+    assert edge["capacity"] == 0
+    assert "limits" not in left["workers"]["main"]
+    assert left["workers"]["main"]["breaker"] == {"state": "closed", "opened": 1}
     left = as_left(state(), None).report
     assert (left["accepted"], left["outcomes"]["cancelled"]) == (10, 2)
+
+
+def test_families_of_one_that_died():
+    """What it has counted stays; how it was does not add to how its successor is."""
+    gauge = Family("dagflow_edge_capacity", "gauge", "help", "", (Point({"edge": "a"}, 5),))
+    counter = Family("dagflow_edge_taken", "counter", "help", "", (Point({"edge": "a"}, 3),))
+    assert as_left(Standing(state().report, {}, [gauge, counter]), None).families == [counter]
 
 
 def test_families():

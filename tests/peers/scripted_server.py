@@ -49,9 +49,9 @@ class Seen:
 
 @dataclass(slots=True)
 class Reply:
-    """What the server answers: a body in parts, between which it may wait for seconds, hold or cut."""
+    """What the server answers: a body in parts, between which it may wait for seconds or an event, hold or cut."""
 
-    parts: Sequence[bytes | float | Hold | Cut] = ()
+    parts: Sequence[bytes | float | threading.Event | Hold | Cut] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
@@ -159,6 +159,8 @@ class ScriptedServer:
                 await asyncio.Event().wait()
             elif isinstance(part, float):
                 await asyncio.sleep(part)
+            elif isinstance(part, threading.Event):
+                await asyncio.to_thread(part.wait)
             else:
                 await response.write(part)
         await response.write_eof()

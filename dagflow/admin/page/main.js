@@ -16,7 +16,7 @@ const graph = new Graph(byId("graph"));
 const board = new Board(graph);
 const letters = new Letters();
 let plan = null;
-let run = null; // which process was read last
+let run = null; // which plan of which process was read last
 let failures = 0;
 let timer = 0;
 let flow = null;
@@ -25,7 +25,7 @@ async function read() {
   clearTimeout(timer);
   try {
     const status = await getJson("/status");
-    if (run !== `${status.pid} ${status.started}`) await begin(status);
+    if (run !== nameOf(status)) await begin(status);
     else if (flow !== Graph.flow) await draw();
     failures = 0;
     board.show(status, plan);
@@ -47,7 +47,11 @@ async function begin(status) {
   await draw();
   board.clear();
   letters.begin(plan);
-  run = `${status.pid} ${status.started}`;
+  run = nameOf(status);
+}
+
+function nameOf(status) {
+  return `${status.pid} ${status.started} ${status.replaced ?? 0}`;
 }
 
 async function draw() {

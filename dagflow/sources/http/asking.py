@@ -41,6 +41,10 @@ class Asking:
         self._door = door
         self._known = Kept(options.idempotency, context.clock, frozenset({Outcome.DELIVERED}))
 
+    def replace(self, before: Asking) -> None:
+        """Know what another one knows, which takes in no more."""
+        self._known.follow(before._known)
+
     async def post(
         self, request: web.BaseRequest, caller: Caller, body: bytes, headers: dict[str, str]
     ) -> web.StreamResponse:

@@ -16,7 +16,7 @@ from dagflow.sources.http.refusals import Refusal, busy, draining, refusal_of
 from dagflow.sources.http.submission import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Container
 
     from dagflow.plugin import Context
     from dagflow.record import Record
@@ -26,14 +26,15 @@ class Door:
     """The line of those who wait for acceptance, and all who are inside.
 
     Attributes:
-        inside: what was accepted and has not settled, by its record.
         closed: whether nobody is let in any more.
+        inside: what was accepted and has not settled, by its record.
     """
 
     def __init__(self, context: Context, max_waiting: int, keeps_on: bool) -> None:
         """Open the door; `keeps_on`: whether a record goes on after its caller has left."""
         self.inside: dict[Record, Submission] = {}
         self.closed = False
+        self._is_replaced = False
         self._clock = context.clock
         self._room = context.room
         self._max_waiting = max_waiting
@@ -70,6 +71,20 @@ class Door:
         self._bell.ring()
         return submission
 
+    def replace(self, before: Door, ports: Container[str | None]) -> None:
+        """Take over the line of another door, through which nobody comes any more.
+
+        Args:
+            ports: those that records may leave by now; who asked for another one is refused.
+        """
+        for submission in before._line:
+            if submission.record.port in ports:
+                self._line.append(submission)
+            else:
+                submission.take_outcome(None)
+        before._line, before._is_replaced = self._line, True  # who gives up there is found in the line
+        self._pace = before._pace
+
     def leave(self, submission: Submission) -> None:
         """Take note that one listener waits no longer; what the last one leaves is cancelled, unless it is to go on."""
         submission.listeners -= 1
@@ -82,6 +97,7 @@ class Door:
         """Take a record out of the line, or have it cancelled wherever it is; one that has settled stays as it is."""
         if submission.is_settled:
             return
+        submission.is_given_up = True
         if submission.record.ticket is not None:
             submission.record.ticket.cancel()
         elif submission in self._line:
@@ -113,14 +129,16 @@ class Door:
 
     def refusal_of(self, submission: Submission) -> Refusal:
         """Say why a submission that has ended got no answer."""
-        if submission.outcome is Outcome.CANCELLED and not self.closed:
+        if submission.outcome is Outcome.CANCELLED and submission.is_given_up:
             return Refusal(409, "cancelled", "the request was cancelled", should_retry=False)
         if submission.outcome is None:
             return draining(self.retry_after_s)
         return refusal_of(submission.outcome, submission.error, self.retry_after_s)
 
     def close(self) -> None:
-        """Let nobody in any more, and refuse those in the line."""
+        """Let nobody in any more, and refuse those in the line, unless they stand in that of another door."""
+        if self._is_replaced:
+            return
         self.closed = True
         while self._line:
             self._line.popleft().take_outcome(None)

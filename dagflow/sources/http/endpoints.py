@@ -33,7 +33,11 @@ _MODELS: Final = "/v1/models"
 
 
 class Endpoints:
-    """What the service answers at which path."""
+    """What the service answers at which path.
+
+    Attributes:
+        heir: who answers instead, since another plan has taken over.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Endpoints:
         recording: Recording,
         siblings: Siblings | None = None,
     ) -> None:
+        self.heir: Endpoints | None = None
         self._siblings = siblings
         self._options = options
         self._grants = context.grants
@@ -52,8 +57,16 @@ class Endpoints:
         self._origins = Origins(options)
         self._created_s = int(time())
 
+    def replace(self, before: Endpoints) -> None:
+        """Answer from now on what comes there."""
+        before.heir = self
+        self._asking.replace(before._asking)
+        self._recording.replace(before._recording)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises, but when the client has left."""
+        if self.heir is not None:
+            return await self.heir.handle(request)
         headers = {"x-request-id": self._request_id_of(request)}
         try:
             headers |= self._origins.check(request)
@@ -75,10 +88,7 @@ class Endpoints:
             self._demand(method, ("POST",))
             caller = self._caller(request, headers)
             body = await read_body(request, self._options.max_body, self._options.body_timeout)
-            if (owner := self._owner_of(request, headers, body)) is not None:
-                return await self._siblings.pass_on(owner, request, body, headers["x-request-id"])
-            answer = self._recording.post if path == RECORD else self._asking.post
-            return await answer(request, caller, body, headers)
+            return await self._take(request, caller, body, headers)
         if path.startswith(RECORDS):
             self._demand(method, ("GET", "DELETE"))
             caller, id = self._caller(request, headers), path.removeprefix(RECORDS)
@@ -95,6 +105,17 @@ class Endpoints:
             options = self._options
             return respond(build_openapi(options.models, options.fields, self._grants is not None), headers)
         raise Refusal(404, "not_found", f"there is nothing at `{path[:200]}`", should_retry=False)
+
+    async def _take(
+        self, request: web.BaseRequest, caller: Caller, body: bytes, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Answer a request that has been read."""
+        if self.heir is not None:  # since it began to come
+            return await self.heir._take(request, self.heir._caller(request, headers), body, headers)
+        if (owner := self._owner_of(request, headers, body)) is not None:
+            return await self._siblings.pass_on(owner, request, body, headers["x-request-id"])
+        answer = self._recording.post if request.path == RECORD else self._asking.post
+        return await answer(request, caller, body, headers)
 
     def _request_id_of(self, request: web.BaseRequest) -> str:
         """Give the caller's own request id, or a new one; that of a record has to be found again."""

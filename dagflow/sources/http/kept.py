@@ -31,6 +31,11 @@ class Kept:
         self._under_way: dict[Hashable, Submission] = {}
         self._settled: OrderedDict[Hashable, tuple[float, Submission]] = OrderedDict()
 
+    def follow(self, before: Kept) -> None:
+        """Keep what an earlier table keeps, and has still to keep: from now on they are one."""
+        before._forget()
+        self._under_way, self._settled = before._under_way, before._settled
+
     def find(self, key: Hashable) -> Submission | None:
         """Give the submission of a key, if it is still known."""
         self._forget()

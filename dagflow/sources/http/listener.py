@@ -41,21 +41,14 @@ class Listener:
         beside: Path | None = None,
     ) -> None:
         self._options = options
+        self._handle = handle
         self._beside = beside
         self._server = web.Server(
-            handle,
+            self._answer,
             request_factory=self._build_request,
             handler_cancellation=True,
         )
-        self._limits = {
-            "access_log": None,
-            "keepalive_timeout": options.idle_timeout,
-            "max_line_size": _MAX_LINE,
-            "max_field_size": _MAX_LINE,
-            "max_headers": _MAX_HEADERS,
-            "lingering_time": 1.0,
-            "write_timeout_s": options.write_timeout,
-        }
+        self._tls: ssl.SSLContext | None = None
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Server | None = None
         self._from_siblings: asyncio.Server | None = None
@@ -68,7 +61,7 @@ class Listener:
             OSError: it can't be listened at, or the certificate can't be used.
         """
         address, tls = self._options.listen, self._options.tls
-        context = None if tls is None else _build_tls(tls)
+        context = self._tls = None if tls is None else _build_tls(tls)
         handshake = {} if context is None else {"ssl_handshake_timeout": _HANDSHAKE_S}
         self._listening = await self._loop.create_server(
             self._accept,
@@ -83,6 +76,26 @@ class Listener:
             self._beside.unlink(missing_ok=True)  # that of a process that died
             self._from_siblings = await self._loop.create_unix_server(self._accept, self._beside, backlog=_BACKLOG)
         return address.at_port(self._listening.sockets[0].getsockname()[1])
+
+    def renew(
+        self, options: HttpOptions, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    ) -> Callable[[], None]:
+        """Give what lets another one answer at the same address, by other options; connections stay open.
+
+        Raises:
+            OSError: the certificate can't be used, or it can't be changed so far while somebody listens.
+        """
+        tls, before = options.tls, self._options.tls
+        if (tls and tls.client_ca) != (before and before.client_ca) or (tls is None) is not (before is None):
+            raise OSError("`tls` cannot be turned on or off, nor its `client_ca` be changed, while it listens")
+        context = None if tls is None else _build_tls(tls)
+
+        def switch() -> None:
+            self._options, self._handle = options, handle
+            if self._tls is not None:
+                self._tls.sni_callback = lambda connection, _name, _before: setattr(connection, "context", context)
+
+        return switch
 
     async def close(self, timeout_s: float) -> None:
         """Accept nothing more, let answers end that are being sent, then cut what is left."""
@@ -99,7 +112,20 @@ class Listener:
     def _accept(self) -> asyncio.Protocol:
         if self._is_closed or len(self._server.connections) >= self._options.max_connections:
             return _Refused()
-        return _Connection(self._server, loop=self._loop, **self._limits)
+        return _Connection(
+            self._server,
+            loop=self._loop,
+            access_log=None,
+            keepalive_timeout=self._options.idle_timeout,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
+            max_headers=_MAX_HEADERS,
+            lingering_time=1.0,
+            write_timeout_s=self._options.write_timeout,
+        )
+
+    def _answer(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        return self._handle(request)
 
     def _build_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         limit = self._options.max_body

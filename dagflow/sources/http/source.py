@@ -9,12 +9,13 @@ from dagflow.sources.http.asked import WRITTEN
 from dagflow.sources.http.options import HttpOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from dagflow.addresses import Address
     from dagflow.plugin import Context
     from dagflow.record import Outcome, Record
     from dagflow.sources.http.door import Door
+    from dagflow.sources.http.endpoints import Endpoints
     from dagflow.sources.http.listener import Listener
     from dagflow.sources.http.siblings import Siblings
 
@@ -37,7 +38,9 @@ class Http(Source):
     address: Address | None = None
     _listener: Listener | None = None
     _door: Door | None = None
+    _endpoints: Endpoints
     _siblings: Siblings | None = None
+    _switch: Callable[[], None] | None = None
 
     def writes(self) -> set[str]:
         return {*WRITTEN, *self.options.fields}
@@ -63,10 +66,22 @@ class Http(Source):
         if not context.share.is_all:
             self._siblings = Siblings(context.share, context.name)
         asking, recording = Asking(options, context, door), Recording(options, context, door)
-        endpoints = Endpoints(options, context, asking, recording, self._siblings)
+        self._endpoints = endpoints = Endpoints(options, context, asking, recording, self._siblings)
+        before = context.replaces
+        if isinstance(before, Http) and before.options.listen == options.listen:
+            self.address, self._switch = before.address, before._listener.renew(options, endpoints.handle)
+            return
         self._listener = Listener(options, endpoints.handle, self._siblings and self._siblings.own_path)
         self.address = await self._listener.open()
         context.logger.info("listening", address=f"{'https' if options.tls else 'http'}://{self.address}")
+
+    def replace(self, before: Source) -> None:
+        assert isinstance(before, Http)
+        if self._switch is not None:
+            self._switch()
+            self._listener, before._listener = before._listener, None
+        self._door.replace(before._door, {None, *self.ports()})
+        self._endpoints.replace(before._endpoints)
 
     def records(self) -> AsyncIterator[Record]:
         return self._door.records()

@@ -21,6 +21,7 @@ class Submission:
     Attributes:
         listeners: how many callers wait for it; what nobody waits for is cancelled.
         streams: whether the first of them reads the chunks of a live answer.
+        is_given_up: whether somebody has asked for its end.
         is_answered: whether the first answer has come, or the end without one.
         is_settled: whether it has ended, or was never taken.
         answer, outcome, error: what the pipeline said of it, where it did; an end without an outcome is that of the
@@ -38,6 +39,7 @@ class Submission:
         "digest",
         "error",
         "is_answered",
+        "is_given_up",
         "is_settled",
         "listeners",
         "on_settled",
@@ -52,7 +54,7 @@ class Submission:
         self.arrived_s = arrived_s
         self.streams = streams
         self.listeners = 0
-        self.is_answered = self.is_settled = False
+        self.is_answered = self.is_settled = self.is_given_up = False
         self.answer: Record | None = None
         self.outcome: Outcome | None = None
         self.error: RecordError | None = None
