@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagflow.access.quota import Quota
 
@@ -42,13 +42,21 @@ ANYBODY = Grant()
 
 
 class Grants:
-    """The tokens of a pipeline."""
+    """The tokens of a pipeline.
 
-    def __init__(self, tables: Sequence[TokenTable]) -> None:
+    Args:
+        before: those of an earlier plan: what was used of an allowance that is the same now stays used.
+    """
+
+    def __init__(self, tables: Sequence[TokenTable], before: Grants | None = None) -> None:
+        known = {} if before is None else before._quotas
         self._grants: dict[bytes, Grant] = {}
+        self._quotas: dict[tuple[Any, ...], Quota] = {}
         for table in tables:
             digest = bytes.fromhex(table.sha256) if table.token is None else _digest(table.token.get_secret_value())
-            quota = Quota(table.requests, table.tokens) if table.requests or table.tokens else None
+            quota, key = None, (digest, table.requests, table.tokens)
+            if table.requests or table.tokens:
+                quota = self._quotas[key] = known.get(key) or Quota(table.requests, table.tokens)
             self._grants[digest] = Grant(table.tenant, table.max_priority, quota)
 
     def find(self, token: str) -> Grant | None:

@@ -93,8 +93,8 @@ class Engine:
         self.clock = clock
         self.redactor = Redactor.of(plan)
         self._log = default_logger(self.redactor) if log is None else log
-        given = (letters, checkpoint, fresh, bool(substitutes), self._on_trouble, self._log)
-        stores = self._stores = Stores(plan, *given)
+        stores = Stores(plan, letters, checkpoint, fresh, bool(substitutes), self._on_trouble, self._log)
+        self._stores = stores
         self._estate = before and Estate(before.plan, before.wiring, plan)
         wired = (substitutes, stores.letters, resumes, stores.checkpoint, share, self._estate)
         with self.redactor.scrubbing():
@@ -296,6 +296,5 @@ class Engine:
             channel.abandon()
 
     @property
-    def _flush_timeout_s(self) -> float:
-        # Who forces the end waits for it.
+    def _flush_timeout_s(self) -> float:  # who forces the end waits for it
         return CLOSE_TIMEOUT_S if self._forced_code is not None else max(self.plan.drain_timeout_s, CLOSE_TIMEOUT_S)

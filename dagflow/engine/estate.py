@@ -13,6 +13,7 @@ from dagflow.graph.replacing import kept_exporters, kept_sinks, kept_workers
 from dagflow.telemetry.instruments import Metrics
 
 if TYPE_CHECKING:
+    from dagflow.access.grants import Grants
     from dagflow.engine.wiring import Wiring
     from dagflow.graph.plan import Plan
     from dagflow.plugin import Plugin, Source
@@ -31,6 +32,11 @@ class Estate:
         self.workers = frozenset(kept_workers(before, plan))
         self.sinks = frozenset(kept_sinks(before, plan))
         self.exporters = frozenset(kept_exporters(before, plan))
+
+    @property
+    def grants(self) -> Grants | None:
+        """What the tokens of the earlier run allow, if there are any."""
+        return next((context.grants for _, context in self.wiring.plugins), None)
 
     def lend(self, plugin: Plugin, wiring: Wiring) -> None:
         """Put a plugin that goes over where the later run has its own."""

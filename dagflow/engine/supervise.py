@@ -113,13 +113,16 @@ def _log_as(plan: Plan) -> None:
 
 
 async def _handle_signals(engine: Engine, reloading: Reloading | None) -> None:
-    had_terminal = has_terminal()
+    had_terminal, outlives_it = has_terminal(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as `nohup` has it
     hangup = () if reloading is None else (signal.SIGHUP,)
     with anyio.open_signal_receiver(*SIGNALS, *hangup) as signals:
         async for number in signals:
             name = signal.Signals(number).name
-            if reloading is not None and number == signal.SIGHUP and has_terminal() is had_terminal:
-                reloading.ask()
+            lost_terminal = had_terminal and not has_terminal()
+            had_terminal = had_terminal and not lost_terminal
+            if reloading is not None and number == signal.SIGHUP and (outlives_it or not lost_terminal):
+                if not lost_terminal:
+                    reloading.ask()
             elif engine.stopped_by is None:
                 engine.stop(name)
             else:

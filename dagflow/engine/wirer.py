@@ -83,9 +83,9 @@ class Wirer:
         self._is_replaceable = is_replaceable(plan)
         self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters)
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
-        self._places = self._wiring.places
-        self._workers = self._wiring.workers
-        self._grants = None if plan.auth is None else _built("auth", lambda: Grants(all_tokens(plan.auth)))
+        self._places, self._workers = self._wiring.places, self._wiring.workers
+        before = estate and estate.grants
+        self._grants = None if plan.auth is None else _built("auth", lambda: Grants(all_tokens(plan.auth), before))
 
     def wire(self) -> Wiring:
         """Build everything, downstream first, so that what is opened first is what is needed first."""

@@ -1,4 +1,4 @@
-"""Another plan takes the place of the one that runs: nothing that was accepted is lost, and nobody is refused for it."""
+"""Another plan takes the place of the one that runs: nothing that was accepted is lost, nobody is refused for it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def logged(tmp_path):
 
 
 async def test_records_in_flight_end_where_they_began(server, write, tmp_path):
-    """What the old plan has accepted goes its way there; what comes later, over the same connection, goes the new one."""
+    """What the old plan has accepted stays there; what comes later, over the same connection, goes the new way."""
     gate, reply = held()
     server.will(reply)
     async with served(write("old"), build=build) as service:
@@ -348,3 +348,20 @@ async def test_a_drain_that_is_cut_off(server, write):
         gate.set()
     assert service.report["exit_code"] == 75
     assert len(service.report["unfinished"]) == 1
+
+
+async def test_what_a_token_has_used_stays_used(server, write):
+    """As long as its allowance is the same."""
+    auth = '[[auth.tokens]]\ntoken = "0123456789abcdef"\ntenant = "a"\nrequests = "%s"\n[workers.main]'
+    headers = {"Authorization": "Bearer 0123456789abcdef"}
+    async with served(write("old", ("[workers.main]", auth % "2/h")), build=build) as service:
+        assert (await service.chat(headers=headers)).status == 200
+        await service.engine.replace(compile_text(write("new", ("[workers.main]", auth % "2/h"))))
+        assert (await service.chat(headers=headers)).status == 200
+        assert (await service.chat(headers=headers)).status == 429
+        await service.engine.replace(compile_text(write("newer", ("[workers.main]", auth % "3/h"))))
+        assert (await service.chat(headers=headers)).status == 200
+        await service.engine.replace(
+            compile_text(write("none", ("[workers.main]", auth.replace("cdef", "cdeg") % "3/h")))
+        )
+        assert (await service.chat(headers=headers)).status == 401

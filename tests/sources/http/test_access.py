@@ -10,9 +10,11 @@ import aiohttp
 import pytest
 import structlog
 import trustme
+from cryptography import x509
 from service import CHAT, PLAIN, served, until
 
 from dagflow.compile import compile_text
+from dagflow.engine.succession import Succession
 from dagflow.errors import ConfigError, OpenFailed
 
 pytestmark = pytest.mark.anyio
@@ -385,6 +387,50 @@ async def test_over_tls(tmp_path):
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=unknown)) as stranger:
             with pytest.raises(aiohttp.ClientError):
                 await stranger.get(f"{service.url}/v1/models")
+
+
+def write_certificate(authority, folder):
+    """Write a new certificate and its key; gives its serial number."""
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).serial_number
+
+
+async def served_certificate(service, trust):
+    """Connect, and give the serial number of the certificate that the service shows."""
+    _, writer = await asyncio.open_connection(*service.source.address, ssl=trust)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+def build_succession(plan, log):
+    """A run whose plan can be replaced."""
+    return Succession(plan)
+
+
+async def test_a_certificate_that_is_renewed(tmp_path):
+    """Is shown to who connects after the file was read again; one that is bad changes nothing."""
+    authority, trust = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trust)
+    first = write_certificate(authority, tmp_path)
+    text = source(tls=f'{{ cert = "{tmp_path}/cert.pem", key = "{tmp_path}/key.pem" }}')
+    connector = aiohttp.TCPConnector(ssl=trust)
+    async with served(text, session=aiohttp.ClientSession(connector=connector), build=build_succession) as service:
+        assert await served_certificate(service, trust) == first
+        assert (await service.chat()).status == 200
+        second = write_certificate(authority, tmp_path)
+        assert await served_certificate(service, trust) == first
+        await service.engine.replace(compile_text(text))
+        assert await served_certificate(service, trust) == second
+        assert (await service.chat()).status == 200
+        with pytest.raises(OpenFailed, match="cannot be turned on or off"):
+            await service.engine.replace(compile_text(source()))
+        (tmp_path / "cert.pem").write_text("no certificate")
+        with pytest.raises(OpenFailed, match=r"cert\.pem"):
+            await service.engine.replace(compile_text(text))
+        assert await served_certificate(service, trust) == second
 
 
 async def test_a_certificate_that_cannot_be_used(tmp_path):
