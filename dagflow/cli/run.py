@@ -65,12 +65,11 @@ def run(
     plan = load_plan_to_run(file, overrides, report_path, only)
     if only is not None and plan.runtime.processes != 1:
         raise typer.BadParameter("a part of a pipeline runs in one process", param_hint="--only")
-    if plan.runtime.processes == 1:
-        company, load = partial(serving, view_of=SuccessionView), partial(_load_again, file, overrides or [], only)
-        execute(plan, report_path, allow_failures, quiet, partial(_succession, fresh=fresh), company=company, load=load)
-    else:
-        company = partial(serving, view_of=CrewView)
-        execute(plan, report_path, allow_failures, quiet, partial(Crew, fresh=fresh), company=company)
+    alone = plan.runtime.processes == 1
+    company = partial(serving, view_of=SuccessionView if alone else CrewView)
+    load = partial(_load_again, file, overrides or [], only)
+    build = partial(_succession if alone else Crew, fresh=fresh)
+    execute(plan, report_path, allow_failures, quiet, build, company=company, load=load)
 
 
 def _succession(plan: Plan, fresh: bool) -> Succession:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from dagflow.engine.standing import Standing
 from dagflow.telemetry.families import Buckets, Family, Point
 from dagflow.telemetry.instruments import quantile_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dagflow.engine.standing import Standing
 
 _GREATEST: Final = frozenset({"duration_s", "oldest_s", "in_store", "uptime_s"})
 _MEAN: Final = frozenset({"progress"})
@@ -62,6 +62,13 @@ def merge_families(readings: Sequence[Sequence[Family]]) -> list[Family]:
     for family in (family for families in readings for family in families):
         found.setdefault(family.name, []).append(family)
     return [_merge_family(families) for families in found.values()]
+
+
+def merge_standings(standings: Sequence[Standing]) -> Standing:
+    """Give the standing of several engines, of at least one."""
+    latencies = {place: dict(buckets) for place, buckets in merge_latencies(standings).items()}
+    families = merge_families([standing.families for standing in standings])
+    return Standing(merge_reports(standings), latencies, families)
 
 
 def as_left(standing: Standing, outcomes: Mapping[str, int] | None) -> Standing:

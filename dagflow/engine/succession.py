@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from dagflow.engine.engine import Engine
-from dagflow.engine.merging import as_past, merge_families, merge_latencies, merge_reports
+from dagflow.engine.merging import as_past, merge_families, merge_latencies, merge_reports, merge_standings
 from dagflow.engine.standing import Standing, read_standing, read_status
 from dagflow.errors import NotReplaced, describe
 from dagflow.graph.cutting import cut_plan
@@ -154,6 +154,11 @@ class Succession:
             return self.engine.families()
         return merge_families([standing.families for standing in self._standings()])
 
+    def standing(self) -> Standing:
+        """Read how all of it is."""
+        latencies = {place: dict(buckets) for place, buckets in self.latencies().items()}
+        return Standing(self.status(), latencies, self.families())
+
     def latencies(self) -> dict[str, Counter[int]]:
         """Give the histograms behind the quantiles of the report."""
         return merge_latencies(self._standings())
@@ -199,5 +204,4 @@ class Succession:
         elif standing.report["exit_code"] == 1:
             self._faults.append(standing.report["stopped_by"])
         past = [*filter(None, [self._past]), as_past(standing)]
-        latencies = {place: dict(buckets) for place, buckets in merge_latencies(past).items()}
-        self._past = Standing(merge_reports(past), latencies, merge_families([one.families for one in past]))
+        self._past = merge_standings(past)

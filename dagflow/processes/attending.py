@@ -35,6 +35,7 @@ class Attending:
     """The children of one run.
 
     Attributes:
+        plan: what one that is started runs.
         stopped_by: why they are to drain; None if they are not.
         on_failure: told why the run cannot go on.
     """
@@ -53,7 +54,7 @@ class Attending:
     ) -> None:
         self.stopped_by: str | None = None
         self.on_failure: Callable[[str], None] = lambda reason: None
-        self._plan = plan
+        self.plan = plan
         self._members = members
         self._sinks = sinks
         self._relays = relays
@@ -131,14 +132,14 @@ class Attending:
                     await member.wait_gone()
 
     def _begin(self, member: Member) -> Begin:
-        available, path = cores(), self._plan.path
+        available, path = cores(), self.plan.path
         return Begin(
-            text=self._plan.text,
+            text=self.plan.text,
             path=None if path is None else str(path),
-            overrides=list(self._plan.overrides),
+            overrides=list(self.plan.overrides),
             index=member.index,
             count=len(self._members),
-            core=available[member.index % len(available)] if self._plan.runtime.pin_cores else None,
+            core=available[member.index % len(available)] if self.plan.runtime.pin_cores else None,
             resumes=self._tracking.resumes,
             ledger=self._tracking.path,
             endings=self._tracking.endings if member.starts else None,

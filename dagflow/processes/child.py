@@ -14,6 +14,7 @@ import anyio
 
 from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
+from dagflow.engine.succession import Succession
 from dagflow.engine.supervise import settle_memory
 from dagflow.errors import DagflowError
 from dagflow.processes.desk import Desk
@@ -27,12 +28,16 @@ from dagflow.telemetry.logging import configure_logging, default_logger
 
 if TYPE_CHECKING:
     from dagflow.graph.plan import Plan
-    from dagflow.processes.messages import Begin
+    from dagflow.processes.messages import Begin, Next
 
 
 def run_child(descriptor: int) -> None:
     """Run a child to its end."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and supervisors send it to all; the parent decides
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # terminals and supervisors send it to all; the parent decides
         signal.signal(number, signal.SIG_IGN)
     options = {"use_uvloop": find_spec("uvloop") is not None}
     anyio.run(_run, socket.socket(fileno=descriptor), backend_options=options)
@@ -42,9 +47,16 @@ async def _run(sock: socket.socket) -> None:
     desk = Desk()
     begin = await desk.open(sock)
     try:
-        engine = _engine(desk, begin)
-        desk.attend(engine)
-        await engine.run()
+        if begin.core is not None:
+            os.sched_setaffinity(0, {begin.core})
+        child = Child(desk, begin)
+        plan = child.compile(begin)
+        configure_logging(plan.logging, Redactor.of(plan))
+        run = Succession(plan, child.build)
+        run.on_replaced.append(lambda: configure_logging(run.plan.logging, run.redactor))
+        settle_memory()
+        desk.attend(run, child.compile)
+        await run.run()
         desk.tell(is_last=True)
     except DagflowError as error:
         desk.fail(error)
@@ -52,21 +64,30 @@ async def _run(sock: socket.socket) -> None:
     await desk.gone.wait()
 
 
-def _engine(desk: Desk, begin: Begin) -> Engine:
-    if begin.core is not None:
-        os.sched_setaffinity(0, {begin.core})
-    plan = compile_text(begin.text, None if begin.path is None else Path(begin.path), begin.overrides)
-    redactor = Redactor.of(plan)
-    configure_logging(plan.logging, redactor)
-    settle_memory()
-    share = Share(begin.index, begin.count, keeps_sessions(plan), Path(begin.folder))
-    return Engine(
-        divide(plan, share, begin.ports, _stand_ins(plan, desk)),
-        log=default_logger(redactor).bind(process=begin.index),
-        resumes=begin.resumes,
-        checkpoint=FarCheckpoint(desk, begin, plan.runtime.max_redeliveries),
-        share=share,
-    )
+class Child:
+    """What one process runs."""
+
+    def __init__(self, desk: Desk, begin: Begin) -> None:
+        self._desk = desk
+        self._begin = begin
+        self._folder = Path(begin.folder)
+
+    def compile(self, told: Begin | Next) -> Plan:
+        """Give what this process has of the plan that the parent tells of."""
+        plan = compile_text(told.text, None if told.path is None else Path(told.path), told.overrides)
+        self._share = Share(self._begin.index, self._begin.count, keeps_sessions(plan), self._folder)
+        return divide(plan, self._share, told.ports, _stand_ins(plan, self._desk))
+
+    def build(self, plan: Plan, before: Engine | None) -> Engine:
+        """Build the engine of a plan, which is to take the place of another one if there is one."""
+        return Engine(
+            plan,
+            log=default_logger(Redactor.of(plan)).bind(process=self._begin.index),
+            resumes=self._begin.resumes,
+            checkpoint=FarCheckpoint(self._desk, self._begin, plan.runtime.max_redeliveries),
+            share=self._share,
+            before=before,
+        )
 
 
 def _stand_ins(plan: Plan, desk: Desk) -> dict[str, Any]:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from dagflow.engine.exporting import Exporting
+from dagflow.engine.exporting import export_all
 from dagflow.engine.faults import Faults
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S, close_plugins, flush_sinks, open_plugins
-from dagflow.errors import describe
+from dagflow.errors import NotReplaced, describe
 from dagflow.processes.attending import Attending
 from dagflow.processes.dividing import far_sinks, far_sources
 from dagflow.processes.hosting import Hosting
 from dagflow.processes.member import Member
 from dagflow.processes.messages import (
     Answer,
+    NotOpened,
+    Opened,
     Piece,
     Room,
     Settled,
@@ -32,6 +34,7 @@ from dagflow.processes.messages import (
 )
 from dagflow.processes.ports import Ports
 from dagflow.processes.relay import Relay
+from dagflow.processes.replacing import Replacing
 from dagflow.processes.summary import Summary
 from dagflow.processes.tracking import Tracking
 from dagflow.redaction import Redactor
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
-    from dagflow.graph.plan import ExporterPlan, NodePlan, Plan
+    from dagflow.graph.plan import NodePlan, Plan
     from dagflow.telemetry.families import Family
 
 _SPARE_S: Final = 5.0  # beyond its drain and flush, before a child is killed
@@ -54,7 +57,10 @@ class Crew:
         started: set when everything is open and records flow.
         clock: seconds, monotonic; the same in all processes.
         stopped_by: why it did not run to its own end; None if it did, or runs.
+        replaced: how often another plan has taken over.
     """
+
+    _exporting: anyio.CancelScope
 
     def __init__(self, plan: Plan, fresh: bool = False) -> None:
         """Take the plan, and whether to forget what the checkpoint knows; starts nothing."""
@@ -73,9 +79,10 @@ class Crew:
             self._sinks.host_sink(plan.nodes[name], self._on_written)
         self._sources = Hosting(plan, self.clock, self._log)
         self._relays = {name: self._build_relay(plan.nodes[name]) for name in far_sources(plan)}
-        self._exporters = [self._build_exporter(exporter) for exporter in plan.exporters.values()]
-        metrics = self._sinks.metrics | self._sources.metrics
-        self._summary = Summary(plan, self._members, metrics, self._sinks.nodes, self._relays, self._tracking)
+        for exporter in plan.exporters.values():
+            self._sinks.host_exporter(exporter)
+        hostings = (self._sinks, self._sources)
+        self._summary = Summary(plan, self._members, hostings, self._relays, self._tracking)
         children = (self._members, self._sinks, self._relays, self._tracking, self._summary)
         self._children = Attending(plan, *children, self._log)
         self._children.on_failure = self._fail
@@ -88,7 +95,11 @@ class Crew:
             Answer: lambda member, answer: self._relays[answer.source].answered(member, answer),
             Piece: lambda member, piece: self._relays[piece.source].streamed(piece),
             Room: lambda member, room: self._relays[room.source].take_room(member, room),
+            Opened: self._on_opened,
+            NotOpened: self._on_opened,
         }
+        self.replaced = 0
+        self._replacing: Replacing | None = None
         self._failures: list[str] = []
         self._forced_code: int | None = None
         self._scope: anyio.CancelScope | None = None
@@ -111,7 +122,7 @@ class Crew:
                     self._failures += await flush_sinks(self._sinks, self._flush_timeout_s)
                     if self._tracking.checkpoint is not None:
                         await self._tracking.checkpoint.commit()
-                    for exporter in self._exporters:
+                    for exporter in self._sinks.exporters.values():
                         await exporter.send(self.families())
         finally:
             with anyio.CancelScope(shield=True):
@@ -145,10 +156,33 @@ class Crew:
         self._children.force(reason)
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S + _SPARE_S, self._children.kill_all)
 
+    async def replace(self, plan: Plan) -> None:
+        """Have another plan take over in all processes; returns when it does.
+
+        Raises:
+            DagflowError: it may not, or something of it could not be opened; nothing has changed.
+        """
+        if self.stopped_by is not None or self._replacing is not None:
+            raise NotReplaced(["the run drains, or another plan is about to take over"])
+        replacing = self._replacing = Replacing(self.plan, plan, self._members, self._sinks, self._log)
+        try:
+            replacing.check()
+            await replacing.open(self._ports, self._on_written)
+        finally:
+            self._replacing = None
+        self.plan = self._children.plan = plan
+        self.redactor = Redactor.of(plan)
+        self.replaced += 1
+        self._sinks.replace(replacing.fresh, plan.exporters)
+        self._exporting.cancel()
+        replacing.take_over()
+
     def report(self) -> dict[str, Any]:
         """Give the report of all processes, as they were when they were asked last."""
         report, relays = self._summary.report(), self._relays.values()
         report["duration_s"] = self.clock() - self._started_at
+        if self.replaced:
+            report["replaced"] = self.replaced
         failed = [f"source `{relay.plan.name}`: {describe(relay.error)}" for relay in relays if relay.error]
         report["stopped_by"] = self.redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
         report["exit_code"] = self._exit_code(bool(failed or self._failures), report)
@@ -211,8 +245,7 @@ class Crew:
                 beside.start_soon(relay.telling.run)
             if self._tracking.checkpoint is not None:
                 beside.start_soon(self._tracking.checkpoint.run)
-            for exporter in self._exporters:
-                beside.start_soon(exporter.run, self.families)
+            beside.start_soon(self._export)
             await self._children.run()
             for relay in self._relays.values():
                 relay.telling.finish(CLOSE_TIMEOUT_S)
@@ -225,9 +258,15 @@ class Crew:
         context.room = relay.room
         return relay
 
-    def _build_exporter(self, plan: ExporterPlan) -> Exporting:
-        plugin, context = self._sinks.host(plan)
-        return Exporting(plan, plugin, self.plan.metric_labels, context.logger)
+    async def _export(self) -> None:
+        while True:
+            with anyio.CancelScope() as self._exporting:
+                await export_all(self._sinks.exporters.values(), self.families)
+                await anyio.sleep_forever()
+
+    def _on_opened(self, member: Member, answer: Any) -> None:
+        if self._replacing is not None:
+            self._replacing.on_answer(member, answer)
 
     async def _run_relay(self, relay: Relay) -> None:
         await relay.run()

@@ -8,18 +8,21 @@ from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from dagflow.admin.readiness import Readiness
-from dagflow.engine.standing import read_standing
-from dagflow.errors import describe
+from dagflow.errors import DagflowError, describe
 from dagflow.processes.link import Link
 from dagflow.processes.messages import (
     Ask,
     Begin,
     Bring,
     Cancel,
+    Drop,
     Exhausted,
     Failed,
     Force,
     Go,
+    Next,
+    NotOpened,
+    Opened,
     Ready,
     State,
     Stop,
@@ -32,10 +35,13 @@ from dagflow.processes.packing import unpack_error
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
-    from dagflow.engine.engine import Engine
-    from dagflow.errors import DagflowError
+    from dagflow.engine.succession import Succession
+    from dagflow.graph.plan import Plan
     from dagflow.processes.far_source import FarSource
+
+    Compile = Callable[[Begin | Next], Plan]
 
 
 class Desk:
@@ -48,6 +54,7 @@ class Desk:
     """
 
     _readiness: Readiness
+    _compile: Compile
 
     def __init__(self) -> None:
         self.sources: dict[str, FarSource] = {}
@@ -57,7 +64,8 @@ class Desk:
         self.begun: asyncio.Future[Begin] = asyncio.get_running_loop().create_future()
         self._numbers = count()
         self._writes: dict[int, asyncio.Future[None]] = {}
-        self._engine: Engine | None = None
+        self._run: Succession | None = None
+        self._replacing: asyncio.Task[None] | None = None
         self._draining: asyncio.Future[None] | None = None
         self._ended: list[tuple[bool, str]] = []
 
@@ -68,12 +76,14 @@ class Desk:
 
     async def begin(self) -> None:
         """Say that everything is open here, and wait until it is everywhere."""
-        self.link.send(Ready())
+        self._may_go = asyncio.Event()
+        self.link.send(Ready() if self._replacing is None else Opened())
         await self._may_go.wait()
 
-    def attend(self, engine: Engine) -> None:
-        """Let the parent stop an engine, and ask how it is."""
-        self._engine, self._readiness = engine, Readiness(engine)
+    def attend(self, run: Succession, compile: Compile) -> None:
+        """Let the parent stop a run, replace its plan by what is compiled of its words, and ask how it is."""
+        self._run, self._compile, self._readiness = run, compile, Readiness(run.engine)
+        run.on_replaced.append(self._look_at_next)
         for forced, reason in self._ended:
             self._end(forced, reason)
 
@@ -95,17 +105,17 @@ class Desk:
 
     def fail(self, error: DagflowError) -> None:
         """Tell the parent that there is nothing to run."""
-        self._engine = None
+        self._run = None
         self.link.send(Failed(error.code, describe(error)))
 
     def tell(self, is_last: bool = False) -> None:
         """Tell the parent how the engine is."""
-        assert self._engine is not None
+        assert self._run is not None
         readiness = self._readiness
         reasons = [tuple(reason) for reason in readiness.reasons()] if readiness.state == "running" else []
-        self.link.send(State(read_standing(self._engine), process_time(), reasons, is_last))
+        self.link.send(State(self._run.standing(), process_time(), reasons, is_last))
         if is_last:
-            self._engine = None
+            self._run = None
 
     def _take(self, message: Any) -> None:
         match message:
@@ -124,7 +134,7 @@ class Desk:
             case Exhausted(source):
                 self.sources[source].end()
             case Ask():
-                if self._engine is not None:
+                if self._run is not None:
                     self.tell()
             case Go():
                 self._may_go.set()
@@ -134,21 +144,39 @@ class Desk:
                 self._end(True, reason)
             case Begin():
                 self.begun.set_result(message)
+            case Next():
+                self._replacing = asyncio.ensure_future(self._replace(message))
+            case Drop():
+                if self._replacing is not None:
+                    self._replacing.cancel()
+
+    async def _replace(self, message: Next) -> None:
+        """Have another plan take over, once it may."""
+        try:
+            await self._run.replace(self._compile(message))
+        except DagflowError as error:
+            self.link.send(NotOpened(error.code, describe(error)))
+        except Exception as error:
+            self.link.send(NotOpened("bug", describe(error)))
+
+    def _look_at_next(self) -> None:
+        self._closing = asyncio.ensure_future(self._readiness.close())
+        self._readiness = Readiness(self._run.engine)
 
     def _end(self, forced: bool, reason: str) -> None:
-        if self._engine is None:
+        if self._run is None:
             self._ended.append((forced, reason))
         elif forced:
-            self._engine.force(reason)
+            self._run.force(reason)
         else:
-            self._draining = asyncio.ensure_future(self._drain(self._engine, reason))
+            self._draining = asyncio.ensure_future(self._drain(self._run, reason))
 
-    async def _drain(self, engine: Engine, reason: str) -> None:
+    async def _drain(self, run: Succession, reason: str) -> None:
         """Stop once what the parent sent has been handed in: it was accepted there."""
         handed_in = [asyncio.ensure_future(source.wait_handed_in()) for source in self.sources.values()]
         if handed_in:
-            await asyncio.wait(handed_in, timeout=engine.plan.drain_timeout_s)
-        engine.stop(reason)
+            await asyncio.wait(handed_in, timeout=run.plan.drain_timeout_s)
+        run.stop(reason)
 
     def _on_lost(self) -> None:
         """End with the parent: nobody would ever learn what comes of the rest."""

@@ -91,7 +91,7 @@ def _node(
     )
     if build is None:
         return node
-    node = replace(node, cls=build, forwards=False)  # type: ignore[arg-type]
+    node = replace(node, cls=build, forwards=False, parallel=True)  # type: ignore[arg-type]
     if node.kind == "sink" and node.retry.attempts == 1:  # else what is tried again would fall behind
         node = replace(node, concurrency=max(node.concurrency, IN_TRANSIT))
     return node

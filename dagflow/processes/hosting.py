@@ -15,6 +15,7 @@ import anyio
 from dagflow.access.grants import Grants
 from dagflow.channel.doorbell import Doorbell
 from dagflow.config.auth_tables import all_tokens
+from dagflow.engine.exporting import Exporting
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S
 from dagflow.engine.thread import ThreadCall
 from dagflow.engine.wiring import Roster
@@ -24,7 +25,7 @@ from dagflow.processes.packing import pack_error, unpack_record
 from dagflow.telemetry.instruments import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from dagflow.graph.plan import ExporterPlan, NodePlan, Plan
     from dagflow.processes.member import Member
@@ -36,15 +37,17 @@ class Hosting(Roster):
     """What the parent has opened.
 
     Attributes:
-        nodes: the sinks, by name.
+        nodes: the sinks, and `exporters`, by name.
+        metrics: what they count, by their names.
     """
 
     def __init__(self, plan: Plan, clock: Callable[[], float], log: Any) -> None:
         super().__init__()
         self.nodes: dict[str, HostedSink] = {}
+        self.exporters: dict[str, Exporting] = {}
         self.metrics: dict[str, Metrics] = {}
         self._plan = plan
-        self._clock = clock
+        self.clock = clock
         self._log = log
 
     def host(self, plan: NodePlan | ExporterPlan) -> tuple[Any, Context]:
@@ -55,7 +58,7 @@ class Hosting(Roster):
             name=plan.name,
             pipeline=self._plan.name,
             logger=self._log.bind(node=plan.name),
-            clock=self._clock,
+            clock=self.clock,
             metrics=metrics,
             timeout_s=getattr(plan, "timeout_s", None),
             grants=None if auth is None else Grants(all_tokens(auth)),
@@ -67,6 +70,24 @@ class Hosting(Roster):
         """Have a sink that all children write to; who asks for it is told of all that it has taken, as it takes it."""
         plugin, _ = self.host(node)
         self.nodes[node.name] = HostedSink(node, plugin, on_written)
+
+    def host_exporter(self, exporter: ExporterPlan) -> None:
+        """Have an exporter of what all processes count."""
+        plugin, context = self.host(exporter)
+        self.exporters[exporter.name] = Exporting(exporter, plugin, self._plan.metric_labels, context.logger)
+
+    def replace(self, fresh: Hosting, exporters: Iterable[str]) -> None:
+        """Take over what was opened for another plan; sinks that it has no more stay until the end.
+
+        Args:
+            exporters: the names of those that it has.
+        """
+        self.plugins += fresh.plugins
+        self.opened += fresh.opened
+        self.nodes |= fresh.nodes
+        self.metrics |= fresh.metrics
+        known = self.exporters | fresh.exporters
+        self.exporters = {name: known[name] for name in exporters}
 
 
 class HostedSink:

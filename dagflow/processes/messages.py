@@ -238,5 +238,29 @@ class Failed(_Message, tag=28):
     message: str
 
 
-ToChild = Begin | Go | Stop | Force | Written | Bring | Exhausted | Cancel | Ask
-ToParent = Ready | Taken | Settled | Write | Withdraw | Answer | Piece | Room | State | Failed
+class Next(_Message, tag=11):
+    """To a child: another plan, which is to be opened, and to take over at the next `Go`."""
+
+    text: str
+    path: str | None
+    overrides: list[str]
+    ports: dict[str, int]
+
+
+class Drop(_Message, tag=12):
+    """To a child: another plan is not to take over."""
+
+
+class Opened(_Message, tag=30):
+    """From a child: another plan can take over."""
+
+
+class NotOpened(_Message, tag=31):
+    """From a child: another plan cannot take over, or will not any more."""
+
+    code: str
+    message: str
+
+
+ToChild = Next | Drop | Begin | Go | Stop | Force | Written | Bring | Exhausted | Cancel | Ask
+ToParent = Opened | NotOpened | Ready | Taken | Settled | Write | Withdraw | Answer | Piece | Room | State | Failed

@@ -25,9 +25,8 @@ class Ports:
     """
 
     def __init__(self, plan: Plan) -> None:
-        far = far_sources(plan)
-        sources = [node for node in plan.of_kind("source") if node.name not in far]
-        self._sources = [node for node in sources if hasattr(node.options, "listen")]
+        self._plan = plan
+        self._taken: dict[tuple[str, Address], int] = {}
         self._held: list[socket.socket] = []
         self.numbers: dict[str, int] = {}
         self.folder = Path()
@@ -39,11 +38,24 @@ class Ports:
             OpenFailed: somebody else has one.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
-        for node in self._sources:
+        self.numbers = self.open_for(self._plan)
+
+    def open_for(self, plan: Plan) -> dict[str, int]:
+        """Take those that a plan needs beside what is held already; gives the port of each of its sources.
+
+        Raises:
+            OpenFailed: somebody else has one.
+        """
+        far, numbers = far_sources(plan), {}
+        for node in plan.of_kind("source"):
+            if node.name in far or not hasattr(node.options, "listen"):
+                continue
+            known = (node.name, node.options.listen)
             try:
-                self.numbers[node.name] = self._take(node)
+                numbers[node.name] = self._taken[known] = self._taken.get(known) or self._take(node)
             except OSError as error:
                 raise OpenFailed(node.name, error) from error
+        return numbers
 
     def close(self) -> None:
         """Let go of them; twice is fine."""

@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
     from dagflow.engine.standing import Standing
     from dagflow.graph.plan import Plan
-    from dagflow.processes.hosting import HostedSink
+    from dagflow.processes.hosting import Hosting
     from dagflow.processes.member import Member
     from dagflow.processes.relay import Relay
     from dagflow.processes.tracking import Tracking
     from dagflow.telemetry.families import Family
-    from dagflow.telemetry.instruments import Metrics
 
 _EMPTY: Final[dict[str, Any]] = {
     "duration_s": 0.0,
@@ -41,22 +40,20 @@ class Summary:
     """Reads what the children said last, and what the parent knows.
 
     Args:
-        metrics: what plugins in the parent count, by the name of the node.
+        hostings: what the parent has opened.
     """
 
     def __init__(
         self,
         plan: Plan,
         members: Sequence[Member],
-        metrics: Mapping[str, Metrics],
-        sinks: Mapping[str, HostedSink],
+        hostings: Sequence[Hosting],
         relays: Mapping[str, Relay],
         tracking: Tracking,
     ) -> None:
         self._plan = plan
         self._members = members
-        self._metrics = metrics
-        self._sinks = sinks
+        self._hostings = hostings
         self._relays = relays
         self._tracking = tracking
         self._left: list[Standing] = []
@@ -116,11 +113,12 @@ class Summary:
 
     def _add_hosted(self, name: str, row: dict[str, Any]) -> None:
         """Add what a plugin in the parent has counted, and where a sink stands."""
-        if (metrics := self._metrics.get(name)) is not None:
-            row["metrics"] |= {key: counter.value for key, counter in metrics.counters.items()}
-        sink = self._sinks.get(name)
-        if sink is not None and sink.position is not None:
-            row["position"] = sink.position
+        for hosting in self._hostings:
+            if (metrics := hosting.metrics.get(name)) is not None:
+                row["metrics"] |= {key: counter.value for key, counter in metrics.counters.items()}
+            sink = hosting.nodes.get(name)
+            if sink is not None and sink.position is not None:
+                row["position"] = sink.position
 
 
 def _row(member: Member) -> dict[str, Any]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dagflow.engine.resending import Entry, Read
+    from dagflow.graph.plan import Plan
     from dagflow.processes.crew import Crew
+    from dagflow.redaction import Redactor
     from dagflow.store.letter import Selection
 
 
@@ -28,12 +30,18 @@ class CrewView:
     taps = 0
 
     def __init__(self, crew: Crew) -> None:
-        self.plan = crew.plan
-        self.redactor = crew.redactor
         self.clock = crew.clock
         self.families = crew.families
         self.status = crew.report
         self._crew = crew
+
+    @property
+    def plan(self) -> Plan:
+        return self._crew.plan
+
+    @property
+    def redactor(self) -> Redactor:
+        return self._crew.redactor
 
     @property
     def state(self) -> str:

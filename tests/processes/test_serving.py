@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from contextlib import asynccontextmanager, suppress
 
@@ -143,3 +144,82 @@ async def test_a_port_that_is_taken(tmp_path):
         second.start()
         assert await asyncio.to_thread(second.process.wait, 30) == 1
         assert "Address already in use" in (second.path / "stderr").read_text()
+
+
+def marked(folder, name):
+    """The file of a run, whose plan marks each record with its name; what is written goes to one file, too."""
+    text = (folder / "p.toml").read_text()
+    if "[stages.mark]" not in text:
+        text = text.replace(
+            '{ from = "in", to = "ask" }', '{ from = "in", to = "mark" }, { from = "mark", to = "ask" }'
+        )
+        text = text.replace('to = "out" }]', 'to = "out" }, { from = "mark", to = "log" }]')
+        text += '[stages.mark]\ntype = "set"\nfields = { plan = "\'first\'" }\n'
+        text += '[sinks.log]\ntype = "jsonl"\npath = "log.jsonl"\nfields = ["plan"]\n'
+    return re.sub(r"plan = \"'\w+'\"", f"plan = \"'{name}'\"", text)
+
+
+async def reload(run, text, event):
+    """Have a run read another file; gives what it said of that."""
+    run.write(text)
+    before = (run.path / "stderr").read_text().count(event)
+    run.process.send_signal(signal.SIGHUP)
+    await asyncio.to_thread(wait_until, lambda: (run.path / "stderr").read_text().count(event) > before)
+    return (run.path / "stderr").read_text()
+
+
+async def more(found):
+    """Wait until 50 more have been found."""
+    seen = len(found)
+    await asyncio.to_thread(wait_until, lambda: len(found) > seen + 50)
+
+
+async def test_another_plan(tmp_path):
+    """Takes over in both processes while requests come; none is refused, and one file gets what all write."""
+    async with service(tmp_path, "shared", delay="5ms") as (client, run):
+        await reload(run, marked(tmp_path, "first"), " reloaded")
+        plans, stop = [], asyncio.Event()
+
+        async def ask():
+            while not stop.is_set():
+                async with client.post("/v1/records", json=asked("Say a")) as answer:
+                    plans.append((answer.status, (await answer.json()).get("record", {}).get("plan")))
+
+        asking = [asyncio.ensure_future(ask()) for _ in range(8)]
+        for name in ("second", "third"):
+            await more(plans)
+            await reload(run, marked(tmp_path, name), " reloaded")
+        await more(plans)
+        run.kill_child()
+        await more(plans)
+        stop.set()
+        with suppress(aiohttp.ClientError):
+            await asyncio.gather(*asking, return_exceptions=True)
+    assert {status for status, _ in plans} == {200}
+    assert {plan for _, plan in plans} == {"first", "second", "third"}
+    assert plans[-1] == (200, "third")
+    assert run.report["replaced"] == 3
+    assert len(run.written("log.jsonl")) >= len(plans)
+
+
+async def test_a_plan_that_cannot_be_opened_everywhere(tmp_path):
+    """Changes nothing in any process."""
+    async with service(tmp_path, "shared") as (client, run):
+        await reload(run, marked(tmp_path, "first"), " reloaded")
+        (tmp_path / "more.jsonl").mkdir()
+        broken = marked(tmp_path, "second").replace("log.jsonl", "more.jsonl").replace("[sinks.log]", "[sinks.more]")
+        assert "more.jsonl" in await reload(run, broken.replace('to = "log"', 'to = "more"'), "not reloaded")
+        told = marked(tmp_path, "second").replace('type = "echo"', 'type = "openai"\nmodel = "m"\nbase_url = "nowhere"')
+        await reload(run, told, "not reloaded")
+        for _ in range(8):
+            async with client.post("/v1/records", json=asked("Say a")) as answer:
+                assert (await answer.json())["record"]["plan"] == "first"
+
+
+async def test_a_plan_of_sources_that_the_parent_reads(tmp_path):
+    """Cannot be replaced, and says so."""
+    async with service(tmp_path, "relayed") as (client, run):
+        told = await reload(run, run.file.read_text(), "not reloaded")
+        assert "`in` is read by the parent for all processes" in told
+        async with client.post("/v1/records", json=asked("Say a")) as answer:
+            assert answer.status == 200
