@@ -71,13 +71,8 @@ class Slot:
             node.release_stragglers()
 
     async def _loop(self) -> None:
-        node, guarded, call, guarded_call = self._node, self._guarded, self._call, self._guarded_call
-        if node.once is not None:
-            call, guarded_call = (node.once(node, self._inlet, work) for work in (call, guarded_call))
-        if node.turns is not None:
-            call, guarded_call = node.turns.wrap(call), node.turns.wrap(guarded_call)
-        if node.join is not None:
-            call, guarded_call = node.join.checking(call), node.join.checking(guarded_call)
+        node, guarded = self._node, self._guarded
+        call, guarded_call = map(self._wrapped, (self._call, self._guarded_call))
         receive_nowait, observe, forward = self._inlet.receive_nowait, node.latency.pending.append, node.forward
         none_outcome, is_before_join = node.none_outcome, bool(node.place.joins)
         notes, name = self._notes, node.plan.name
@@ -123,6 +118,15 @@ class Slot:
                 record.ticket.end(none_outcome)
             elif result is not _HANDED_ON:
                 await pass_on(node, result, self._origin(record))
+
+    def _wrapped(self, call: Callable[[Record], Awaitable[Any]]) -> Callable[[Record], Awaitable[Any]]:
+        """Give a way to call the plugin with what the node asks for around each call."""
+        node = self._node
+        if node.once is not None:
+            call = node.once(node, self._inlet, call)
+        if node.turns is not None:
+            call = node.turns.wrap(call)
+        return call if node.join is None else node.join.checking(call)
 
     def _note_undone(self, record: Record, start: int, error: BaseException) -> None:
         node, end = self._node, perf_counter_ns()

@@ -76,8 +76,7 @@ class NodePlan:
         join: how it joins branches; None if it takes records as they come.
         forwards: whether it takes live completions: a stage that passes them on, a sink that forwards them.
         live: for a stage: whether its completions may stay live, as all that follows forwards them.
-        serves: for a source: whether callers wait for answers.
-        answers: for a sink: whether it gives them.
+        serves: for a source: whether callers wait for answers; `answers`: for a sink: whether it gives them.
         finite: for a source: whether it ends by itself.
         splits: for a source: whether several processes may read it, each its share; `splits_sessions`: also where
             records of one session must stay together.
@@ -254,8 +253,7 @@ class Plan:
     Attributes:
         nodes: by name, in an order in which each edge leads forward.
         edges: in the order of the file.
-        effective: the file's tables with defaults filled in, references unresolved, secrets
-            redacted; for `show`.
+        effective: the file's tables with defaults filled in, references unresolved, secrets redacted; for `show`.
         warnings: findings that do not keep the plan from running.
         text, overrides: what it was compiled of.
     """
