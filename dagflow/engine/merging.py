@@ -71,6 +71,13 @@ def merge_standings(standings: Sequence[Standing]) -> Standing:
     return Standing(merge_reports(standings), latencies, families)
 
 
+def cancelled_standing(count: int) -> Standing:
+    """Give the standing of nobody, in whose hands so many records were cancelled."""
+    counted = {"dagflow_records_accepted": {}, "dagflow_records": {"outcome": "cancelled"}}
+    families = [Family(name, "counter", "", "", (Point(labels, count),)) for name, labels in counted.items()]
+    return Standing({"accepted": count, "outcomes": {"cancelled": count}, "errors": []}, {}, families)
+
+
 def as_left(standing: Standing, outcomes: Mapping[str, int] | None) -> Standing:
     """Give what is left of a process that died: nothing is in flight there any more.
 

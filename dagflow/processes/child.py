@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 from functools import partial
@@ -62,6 +63,8 @@ async def _run(sock: socket.socket) -> None:
         desk.fail(error)
     desk.link.close()
     await desk.gone.wait()
+    if desk.is_abandoned:
+        shutil.rmtree(begin.folder, ignore_errors=True)
 
 
 class Child:

@@ -227,7 +227,8 @@ class Crew:
 
     async def _open(self) -> None:
         """Open what is shared before the children, and what brings records in behind them."""
-        await self._tracking.open(self._sinks)
+        self._ports.make_folder()
+        await self._tracking.open(self._sinks, self._ports.folder)
         with self.redactor.scrubbing():
             await open_plugins(self._sinks)
         self._ports.open()

@@ -50,7 +50,7 @@ class Desk:
     Attributes:
         begun: what the parent wants to be run.
         sources: the far sources, by name.
-        gone: set when the link is closed.
+        gone: set when the link is closed; `is_abandoned`: whether that was before the end, as the parent has died.
     """
 
     _readiness: Readiness
@@ -59,6 +59,7 @@ class Desk:
     def __init__(self) -> None:
         self.sources: dict[str, FarSource] = {}
         self.gone = asyncio.Event()
+        self.is_abandoned = False
         self._may_go = asyncio.Event()
         self.link = Link(ToChild, self._take, self._on_lost)
         self.begun: asyncio.Future[Begin] = asyncio.get_running_loop().create_future()
@@ -180,6 +181,7 @@ class Desk:
 
     def _on_lost(self) -> None:
         """End with the parent: nobody would ever learn what comes of the rest."""
+        self.is_abandoned = self._run is not None
         self.gone.set()
         if not self.begun.done():
             self.begun.cancel()

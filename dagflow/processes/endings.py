@@ -5,8 +5,6 @@ They are in one file for each source, in a folder that goes with the run; the pa
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -21,11 +19,12 @@ class Endings:
     """What the parent writes.
 
     Attributes:
-        folder: where it is.
+        folder: where it is, in the folder of the run.
     """
 
-    def __init__(self, sources: Iterable[str]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
+    def __init__(self, sources: Iterable[str], folder: Path) -> None:
+        self.folder = folder / "endings"
+        self.folder.mkdir()
         self._files: dict[str, BinaryIO] = {source: open(self.folder / source, "wb") for source in sources}  # noqa: SIM115
 
     def add(self, source: str, key: bytes) -> None:
@@ -38,10 +37,9 @@ class Endings:
             file.flush()
 
     def close(self) -> None:
-        """Remove it; twice is fine."""
+        """Write no more; twice is fine."""
         for file in self._files.values():
             file.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def read_endings(folder: Path, source: str) -> Iterator[bytes]:

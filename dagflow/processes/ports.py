@@ -21,7 +21,7 @@ class Ports:
 
     Attributes:
         numbers: the port of each, by the source's name.
-        folder: where children meet who have to tell each other something, once it is open; nobody else can enter it.
+        folder: that of the run, once it is open, where children meet; nobody else can enter it.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -31,13 +31,16 @@ class Ports:
         self.numbers: dict[str, int] = {}
         self.folder = Path()
 
+    def make_folder(self) -> None:
+        """Make the folder; children whose parent was killed remove it."""
+        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
+
     def open(self) -> None:
         """Take them.
 
         Raises:
             OpenFailed: somebody else has one.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="dagflow-"))
         self.numbers = self.open_for(self._plan)
 
     def open_for(self, plan: Plan) -> dict[str, int]:

@@ -46,6 +46,9 @@ class Relay(SourceRunner):
 
     Args:
         max_in_flight: how many of its records all children may have.
+
+    Attributes:
+        given_up: how many records it has cancelled itself, as no child had them any more.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Relay(SourceRunner):
         self._rooms: list[dict[str | None, int]] = [{} for _ in members]
         self._sent = [0] * len(members)
         self._turn = 0
+        self.given_up = 0
         self.is_exhausted = False
 
     def exhaust(self) -> None:
@@ -135,23 +139,29 @@ class Relay(SourceRunner):
         stream.take(piece)
 
     def resend(self, member: Member) -> None:
-        """Send once more what a child had that died; an answer that had begun cannot begin anew."""
+        """Send again what a child had that died, if it is wanted yet; an answer that has begun cannot begin anew."""
         self._sent[member.index] = 0
-        for key, (record, _) in list(self._flying[member.index].items()):
+        flying = self._flying[member.index]
+        for key, (record, _) in list(flying.items()):
             stream = self._streams.pop(key, None)
-            if stream is None:
-                self._bring(member.index, record)
-            else:
+            if stream is not None:
                 error = ProcessDied()
                 stream.take(Piece(self.plan.name, key, None, pack_error(error)))
-                del self._flying[member.index][key]
+                del flying[key]
                 record.ticket.end(Outcome.FAILED, error)
+            elif record.ticket.cancelled:  # while there was nobody to tell
+                del flying[key]
+                self.given_up += 1
+                record.ticket.end(Outcome.CANCELLED)
+            else:
+                self._bring(member.index, record)
         if self.is_exhausted:
             member.link.send(Exhausted(self.plan.name))
 
     def lose(self, member: Member) -> None:
         """End what a child had that died, and will have no successor."""
         flying, self._flying[member.index] = self._flying[member.index], {}
+        self.given_up += len(flying)
         for record, _ in flying.values():
             record.ticket.end(Outcome.CANCELLED)
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from dagflow.engine.merging import as_left, merge_families, merge_latencies, merge_reports
+from dagflow.engine.merging import as_left, cancelled_standing, merge_families, merge_latencies, merge_reports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,9 @@ class Summary:
         return merge_families([standing.families for standing in self._standings()])
 
     def _standings(self) -> list[Standing]:
-        return [*self._left, *(member.state.standing for member in self._members if member.state is not None)]
+        told = [*self._left, *(member.state.standing for member in self._members if member.state is not None)]
+        given_up = sum(relay.given_up for relay in self._relays.values())
+        return [*told, cancelled_standing(given_up)] if told and given_up else told
 
     def _add_hosted(self, name: str, row: dict[str, Any]) -> None:
         """Add what a plugin in the parent has counted, and where a sink stands."""

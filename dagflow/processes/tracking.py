@@ -15,6 +15,8 @@ from dagflow.processes.endings import Endings
 from dagflow.processes.messages import Again
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dagflow.graph.plan import Plan
     from dagflow.processes.hosting import Hosting
     from dagflow.processes.messages import Settled, Taken, Write
@@ -56,14 +58,17 @@ class Tracking:
         """Whether the run goes on with the work of an earlier one."""
         return self.checkpoint is not None and self.checkpoint.resumes
 
-    async def open(self, hosting: Hosting) -> None:
+    async def open(self, hosting: Hosting, folder: Path) -> None:
         """Read what earlier runs have done, and tell the parent's sinks where to go on.
+
+        Args:
+            folder: that of the run.
 
         Raises:
             CheckpointMismatch, OpenFailed: as a checkpoint does.
         """
         if self._sources:
-            self._endings = Endings(self._sources)
+            self._endings = Endings(self._sources, folder)
         if self.checkpoint is not None:
             await self.checkpoint.open(self._sources)
             self.checkpoint.follow(hosting)

@@ -61,12 +61,15 @@ def test_killed_children_are_replaced(tmp_path, text):
 def test_a_parent_that_is_killed(tmp_path):
     """Its children end with it, and the next run goes on where it was."""
     run = CrewRun(tmp_path, FILE.replace("2ms", "10ms") + CHECKPOINT)
-    run.start()
+    (tmp_path / "temporary").mkdir()
+    run.start(TMPDIR=str(tmp_path / "temporary"))
     run.wait_written(300)
     children = run.children()
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
     run.process.kill()
     run.process.wait(timeout=50)
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
+    assert not list((tmp_path / "temporary").iterdir())
     report = run.run()
     assert ids(run) == Counter(run.ids)
     assert report["checkpoint"]["resumed"]

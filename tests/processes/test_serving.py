@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 from contextlib import asynccontextmanager, suppress
@@ -134,6 +135,21 @@ async def test_a_child_that_dies_under_requests(tmp_path):
         await asyncio.to_thread(run.kill_child)
         assert [text for _, text in await asking] == [f"hello {n}" for n in range(40)]
     assert run.report["outcomes"]["delivered"] == 40
+
+
+async def test_what_is_given_up_while_its_process_is_down(tmp_path):
+    """Is not done once more."""
+    async with service(tmp_path, "relayed", delay="60s") as (client, run):
+        headers = {"Prefer": "respond-async"}
+        async with client.post("/v1/records", json=asked("Say a"), headers=headers) as answer:
+            place = answer.headers["Location"]
+        for pid in run.children():
+            os.kill(pid, signal.SIGKILL)
+        async with client.delete(place) as answer:
+            assert answer.status == 200
+        await asyncio.to_thread(wait_until, lambda: (tmp_path / "stderr").read_text().count("a process died") == 2)
+        await asyncio.to_thread(wait_until, lambda: len(run.children()) == 2)
+    assert run.report["outcomes"]["cancelled"] == run.report["accepted"] == 1
 
 
 async def test_a_port_that_is_taken(tmp_path):
