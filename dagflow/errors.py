@@ -27,6 +27,7 @@
     │   ├── RedeliveredTooOften  a broker brought a record again and again
     │   ├── ProcessDied        the process that was answering died
     │   └── WorkerError        a model worker could not answer; has a kind
+    ├── StoreUnreachable       a store that several programs share does not answer
     ├── StoreError             a store on the disk could not be opened, read or written
     ├── CheckpointMismatch     a checkpoint is of a file that meant something else
     ├── NotReplaced            another plan can't take the place of the one that runs
@@ -147,6 +148,12 @@ class AdminError(DagflowError):
     """The admin listener could not be started, or not be reached; the message says the remedy."""
 
     code = "admin"
+
+
+class StoreUnreachable(DagflowError):
+    """A store that several programs share does not answer, or refuses."""
+
+    code = "shared-store"
 
 
 class NotReplaced(DagflowError):

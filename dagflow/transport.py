@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dagflow.plugin import Plugin
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dagflow.channel.channel import Channel
     from dagflow.context import ChannelLinks
     from dagflow.graph.plan import EdgePlan
+    from dagflow.inference.leasing import Store
     from dagflow.plugin import Sink, Source
 
 
@@ -20,10 +21,12 @@ class Transport(Plugin):
         durable: whether what it carries outlives the program. An edge over it is cut in two: where it starts, a sink
             hands records to it, and where it ends, a source takes them over. Both may be in different programs.
         answers: for a durable one: whether answers and outcomes come back to callers who wait where a record came from.
+        shares: whether its brokers also keep what programs share of limits.
     """
 
     durable: ClassVar[bool] = False
     answers: ClassVar[bool] = False
+    shares: ClassVar[bool] = False
 
     def build_channel(self, edge: EdgePlan, links: ChannelLinks) -> Channel:
         """Build the channel of one edge; only asked of one that is not `durable`."""
@@ -44,6 +47,15 @@ class Transport(Plugin):
         its ticket `is_cut_off`.
         """
         raise NotImplementedError(f"{type(self).__name__} carries nothing from program to program")
+
+    def build_store(self, bucket: str, name: str, log: Any) -> Store:
+        """Build what keeps that; only asked of one that `shares`; does no I/O.
+
+        Args:
+            bucket: where it is kept; all programs name the same.
+            name: what the brokers may call this program.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps nothing that programs share")
 
 
 def lacking_methods(cls: type[Transport]) -> list[str]:

@@ -10,6 +10,7 @@ from dagflow.graph.plan import WorkerPlan
 from dagflow.inference.call import Call
 from dagflow.inference.gate import Gate
 from dagflow.inference.guarded import GuardedWorker
+from dagflow.inference.leasing import Windows
 from dagflow.inference.stack import build_guards
 from dagflow.plugin import ModelWorker
 from dagflow.record import Record
@@ -33,7 +34,9 @@ class Desk:
 
     def __init__(self, remote=False, log=SILENT, now_s=1000.0, **keys):
         self.clock = ManualClock(now_s)
-        self.prices, self.guards = build_guards("main", table(**keys), Far if remote else ModelWorker, log)
+        self.prices, self.guards = build_guards(
+            "main", table(**keys), Far if remote else ModelWorker, log, Windows("main")
+        )
         self.rooms = 0
         self.gate = Gate(self.guards, self.clock, self._on_room)
 

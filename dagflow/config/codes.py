@@ -67,6 +67,7 @@ CODES: Final[dict[str, Code]] = {
     "budget-without-prices": _error("A worker has a `budget`, but nothing that it does has a price."),
     "unknown-worker": _error("An option names a worker that has no table."),
     "unknown-transport": _error("An edge goes via a transport that the file does not describe and no package offers."),
+    "not-shared": _error("`[shared]` names a transport that keeps nothing which programs could share."),
     # The graph
     "no-sources": _error("The file has no source."),
     "no-sinks": _error("The file has no sink."),
@@ -110,6 +111,7 @@ CODES: Final[dict[str, Code]] = {
     "session-order-lost": _warning("Records of one session may overtake each other before a node with `affinity`."),
     "idle-auth": _warning("No source asks `[auth]` who may use it."),
     "thin-concurrency": _warning("A stage has a smaller `concurrency` than there are processes."),
+    "idle-shared": _warning("The file has a table `[shared]`, but no worker with limits or a budget."),
     "idle-checkpoint": _warning("The file has a `[checkpoint]`, but no source that could go on where it was."),
     "idle-on-error": _warning("A node asks for dead letters, but the file has no `[dead_letters]`."),
     "idle-affinity": _warning("A node with a concurrency of 1 keeps the order of sessions anyway."),

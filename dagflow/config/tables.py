@@ -210,6 +210,19 @@ class RuntimeTable(Options):
     )
 
 
+class SharedTable(Options):
+    """`[shared]`: limits and budgets hold for all programs together that name the same bucket."""
+
+    transport: str = Field(
+        pattern=NAME_PATTERN, description="the transport, of type `nats`, whose servers keep what is shared"
+    )
+    bucket: str | None = Field(
+        None,
+        pattern="^[a-zA-Z0-9_-]+$",
+        description="the bucket of the key-value store; by default `dagflow-` and the pipeline's name",
+    )
+
+
 TABLES: Final = (
     "pipeline",
     "defaults",
@@ -222,6 +235,7 @@ TABLES: Final = (
     "runtime",
     "dead_letters",
     "checkpoint",
+    "shared",
     "logging",
     "metrics",
     "tracing",
@@ -239,6 +253,7 @@ SETTINGS: Final[dict[str, type[BaseModel]]] = {
 OPTIONAL_SETTINGS: Final[dict[str, type[BaseModel]]] = {
     "dead_letters": DeadLettersTable,
     "checkpoint": CheckpointTable,
+    "shared": SharedTable,
     "auth": AuthTable,
     "tracing": TracingTable,
     "admin": AdminTable,

@@ -93,10 +93,10 @@ class Engine:
         self.clock = clock
         self.redactor = Redactor.of(plan)
         self._log = default_logger(self.redactor) if log is None else log
-        stores = Stores(plan, letters, checkpoint, fresh, bool(substitutes), self._on_trouble, self._log)
+        stores = Stores(plan, letters, checkpoint, fresh, bool(substitutes), self._on_trouble, clock, self._log)
         self._stores = stores
         self._estate = before and Estate(before.plan, before.wiring, plan)
-        wired = (substitutes, stores.letters, resumes, stores.checkpoint, share, self._estate)
+        wired = (substitutes, stores.letters, resumes, stores.checkpoint, share, self._estate, stores.leasing)
         with self.redactor.scrubbing():
             self.wiring = Wirer(plan, clock, self._log, self.redactor, *wired).wire()
         self.wiring.faults.on_final = self._give_up

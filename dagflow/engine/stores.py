@@ -11,7 +11,9 @@ from dagflow.engine.adding import Adding
 from dagflow.engine.checkpointing import Checkpointing
 from dagflow.engine.letters import Letters
 from dagflow.engine.lifecycle import CLOSE_TIMEOUT_S
+from dagflow.errors import DagflowError, OpenFailed
 from dagflow.graph.meaning import meaning_of
+from dagflow.inference.leasing import Leasing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,7 @@ class Stores:
 
     Attributes:
         letters, checkpoint: those of the run.
+        leasing: leases what limits allow that several programs share.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Stores:
         fresh: bool,
         adds: bool,
         on_trouble: Callable[[str, str], None],
+        clock: Callable[[], float],
         log: Any,
     ) -> None:
         if letters is None and plan.dead_letters is not None:
@@ -58,6 +62,10 @@ class Stores:
         self.checkpoint: Checkpointing | None = checkpoint
         self._spilling: Spilling | None = None
         self._adding = Adding.to(plan.checkpoint if adds else None, on_lost_place)
+        self.leasing: Leasing | None = None
+        if plan.shared is not None:
+            store = plan.shared.transport.build().build_store(plan.shared.bucket, f"{plan.name} [shared]", log)
+            self.leasing = Leasing(store, clock, log)
         self._log = log
 
     async def open(self, wiring: Wiring) -> None:
@@ -68,6 +76,8 @@ class Stores:
             CheckpointMismatch: the checkpoint is of a file that meant something else.
         """
         self._spilling = wiring.spilling
+        if self.leasing is not None:
+            await self._open_leasing(self.leasing)
         if self.letters is not None:
             await self.letters.open()
         if self.checkpoint is not None:
@@ -92,9 +102,15 @@ class Stores:
 
     async def close(self) -> None:
         """Close them, whatever any of them does; twice is fine."""
-        for store in filter(None, (self.letters, self.checkpoint, self._adding, self._spilling)):
+        for store in filter(None, (self.letters, self.checkpoint, self._adding, self._spilling, self.leasing)):
             with move_on_after(CLOSE_TIMEOUT_S, shield=True):
                 await store.close()
+
+    async def _open_leasing(self, leasing: Leasing) -> None:
+        try:
+            await leasing.open()
+        except DagflowError as error:
+            raise OpenFailed("shared", error) from error
 
     async def _open_checkpoint(self, checkpoint: Checkpointing, wiring: Wiring) -> None:
         await checkpoint.open(name for name, runner in wiring.sources.items() if runner.plugin.resumable)

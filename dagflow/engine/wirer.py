@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dagflow.engine.letters import Letters
     from dagflow.errors import RecordError
     from dagflow.graph.plan import EdgePlan, Plan, WorkerPlan
+    from dagflow.inference.leasing import Leasing
     from dagflow.plugin import Source
     from dagflow.record import Record, Ticket
     from dagflow.redaction import Redactor
@@ -70,8 +71,9 @@ class Wirer:
         checkpoint: Checkpointing | None = None,
         share: Share = WHOLE,
         estate: Estate | None = None,
+        leasing: Leasing | None = None,
     ) -> None:
-        self._estate = estate
+        self._estate, self._leasing = estate, leasing
         self._share = share
         self._checkpoint = checkpoint
         self._plan = plan
@@ -136,7 +138,9 @@ class Wirer:
         plugin = _built(worker.name, partial(worker.cls, worker.options))
         context = self._context(worker.name, worker)
         self._wiring.plugins.append((plugin, context))
-        self._workers[worker.name] = GuardedWorker(worker, plugin, context.workers, self._clock, context.logger)
+        self._workers[worker.name] = GuardedWorker(
+            worker, plugin, context.workers, self._clock, context.logger, self._leasing
+        )
 
     def _wire_node(self, node: NodePlan) -> None:
         wiring, estate = self._wiring, self._estate

@@ -15,6 +15,7 @@ from dagflow.expressions import Template
 from dagflow.graph.crowding import advise_crowding
 from dagflow.graph.draft import edge_key
 from dagflow.graph.idle import check_idle
+from dagflow.graph.sharing import advise_sharing
 from dagflow.graph.straits import check_straits
 from dagflow.record import ALWAYS_READABLE
 from dagflow.units import render_duration
@@ -34,6 +35,7 @@ def advise(draft: Draft, document: Document, flow: Flow | None) -> Iterator[Diag
     yield from check_idle(draft, document)
     yield from check_straits(draft)
     yield from advise_crowding(draft, document)
+    yield from advise_sharing(draft)
     if not draft.edges_lost:
         yield from _unconnected_ports(draft)
     if flow is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dagflow.config.effective import effective_tables
@@ -15,6 +16,7 @@ from dagflow.graph.exporters import build_exporters
 from dagflow.graph.nodes import build_nodes
 from dagflow.graph.order import forward_order
 from dagflow.graph.plan import AdminPlan, CheckpointPlan, DeadLettersPlan, LoggingPlan, Plan, RuntimePlan
+from dagflow.graph.transport_plan import SharedPlan
 from dagflow.graph.workers import members_first
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def build_plan(draft: Draft, document: Document, warnings: Sequence[Diagnostic])
         metric_labels=draft.tables[("metrics",)].labels if ("metrics",) in draft.tables else {},
         admin=_admin(draft),
         runtime=_runtime(draft),
+        shared=_shared(draft, name),
         max_in_flight=pipeline.max_in_flight,
         drain_timeout_s=pipeline.drain_timeout,
         effective=effective_tables(document, _models(draft, name)),
@@ -95,6 +98,14 @@ def _admin(draft: Draft) -> AdminPlan | None:
 def _runtime(draft: Draft) -> RuntimePlan:
     table = draft.tables[("runtime",)]
     return RuntimePlan(process_count(table), table.pin_cores, table.max_redeliveries)
+
+
+def _shared(draft: Draft, name: str) -> SharedPlan | None:
+    table = draft.tables.get(("shared",))
+    if table is None:
+        return None
+    bucket = table.bucket or re.sub(r"[^a-zA-Z0-9_-]", "_", f"dagflow-{name}")
+    return SharedPlan(draft.transports[table.transport], bucket)
 
 
 def _models(draft: Draft, name: str) -> dict[Key, list[BaseModel]]:

@@ -27,9 +27,11 @@ def check_carrying(draft: Draft) -> Iterator[Diagnostic]:
         if is_carried(edge, draft):
             yield from _check_settings(index, edge, draft)
     named = {edge.via for edge in draft.edges.values()}
+    if (shared := draft.tables.get(("shared",))) is not None:
+        named.add(shared.transport)
     for name in draft.transports:
         if name not in named and ("transports", name) in draft.tables:
-            text = f"transport `{name}` has no effect: no edge goes `via` it"
+            text = f"transport `{name}` has no effect: no edge goes `via` it, nor does `[shared]` name it"
             hint = f'set `via = "{name}"` of an edge, or remove the table'
             yield diagnose("idle-transport", text, ("transports", name), hint=hint)
     yield from _check_callers(draft)

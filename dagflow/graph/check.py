@@ -17,6 +17,7 @@ from dagflow.graph.keeping import check_keeping
 from dagflow.graph.order import find_cycles, forward_order, reachable
 from dagflow.graph.resuming import check_resuming
 from dagflow.graph.serving import check_serving
+from dagflow.graph.sharing import check_sharing
 from dagflow.graph.spilling import check_spilling
 from dagflow.graph.workers import check_workers
 
@@ -33,6 +34,7 @@ def check_graph(draft: Draft) -> Iterator[Diagnostic]:
     cyclic = yield from _check_cycles(draft)
     yield from check_gathering(draft)
     yield from check_workers(draft)
+    yield from check_sharing(draft)
     if draft.edges and not draft.edges_lost:
         yield from _check_ways_in(draft, cyclic)
         yield from _check_ways_out(draft, cyclic)

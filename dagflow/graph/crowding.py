@@ -62,7 +62,7 @@ def _count(draft: Draft) -> int:
 def _check_workers(draft: Draft, count: int) -> Iterator[Diagnostic]:
     for name, worker in draft.workers.items():
         given = {"max_in_flight": worker.guards.max_in_flight}
-        for limit in worker.guards.limits:
+        for limit in () if ("shared",) in draft.tables else worker.guards.limits:  # what is shared is not divided
             given |= {key: value[0] for key in ("requests", "tokens") if (value := getattr(limit, key)) is not None}
         for key, amount in given.items():
             if amount is not None and amount < count:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dagflow.config.diagnostics import Diagnostic
     from dagflow.config.tables import TracingTable
     from dagflow.expressions import Expression
-    from dagflow.graph.transport_plan import TransportPlan
+    from dagflow.graph.transport_plan import SharedPlan, TransportPlan
     from dagflow.plugin import Exporter, ModelWorker, Node
 
 AGEING_S: Final = 10.0
@@ -273,6 +273,7 @@ class Plan:
     metric_labels: Mapping[str, str] = field(default_factory=dict)
     admin: AdminPlan | None = None
     runtime: RuntimePlan = RuntimePlan()
+    shared: SharedPlan | None = None
     max_in_flight: int = 4096
     drain_timeout_s: float = 30.0
     effective: Mapping[str, Any] = field(default_factory=dict)

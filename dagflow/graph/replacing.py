@@ -31,6 +31,8 @@ def find_hindrances(before: Plan, plan: Plan) -> Iterator[str]:
 def kept_workers(before: Plan, plan: Plan) -> list[str]:
     """Name the workers that go over: they stand in both plans alike, and so do their members."""
     kept: list[str] = []
+    if before.shared is not None or plan.shared is not None:
+        return kept  # what they have leased belongs to the run that leased it
     for name, worker in plan.workers.items():  # members stand before their pools
         if before.workers.get(name) == worker and all(member in kept for member in worker.workers):
             kept.append(name)

@@ -28,3 +28,11 @@ class TransportPlan:
     def build(self) -> Transport:
         """Construct the plugin; does no I/O."""
         return self.cls(self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPlan:
+    """What keeps that of limits and budgets which all programs share, and in which bucket."""
+
+    transport: TransportPlan
+    bucket: str

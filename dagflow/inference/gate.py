@@ -137,6 +137,10 @@ class Gate:
             settle(call, now_s)
         self._go_on()
 
+    def look_again(self) -> None:
+        """Let in who may pass now: a guard has got what somebody waits for."""
+        self._go_on()
+
     def close(self) -> None:
         """Stop the timer."""
         if self._timer is not None:

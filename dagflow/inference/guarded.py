@@ -17,6 +17,7 @@ from dagflow.errors import WorkerError
 from dagflow.exchange import Embeddings
 from dagflow.inference.call import Call
 from dagflow.inference.gate import Gate
+from dagflow.inference.leasing import Windows
 from dagflow.inference.stack import build_guards
 from dagflow.inference.tally import Tally
 from dagflow.inference.watch import Timeouts, Watch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dagflow.completion import Completion
     from dagflow.exchange import Chunk, Request, Usage
     from dagflow.graph.plan import WorkerPlan
+    from dagflow.inference.leasing import Leasing
     from dagflow.inference.limits import Limits
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class GuardedWorker(ModelWorker):
         plugin: the worker itself, which somebody else opens and closes.
         members: the workers that it asks in turn, where it is a pool.
         clock: the pipeline's, in seconds.
+        leasing: leases what its limits allow, where several programs share them.
 
     Attributes:
         tally: what its calls came to.
@@ -55,6 +58,7 @@ class GuardedWorker(ModelWorker):
         members: Mapping[str, GuardedWorker],
         clock: Callable[[], float],
         log: Any,
+        leasing: Leasing | None = None,
     ) -> None:
         super().__init__(plan.options)
         self.name, self.type = plan.name, plan.type
@@ -64,8 +68,10 @@ class GuardedWorker(ModelWorker):
         self.on_room: list[Callable[[], None]] = []
         self._clock = clock
         self._timeouts = Timeouts.of(plan.name, plan.guards, plugin.remote)
-        self._prices, self._guards = build_guards(plan.name, plan.guards, type(plugin), log)
+        windows = Windows(plan.name, leasing)
+        self._prices, self._guards = build_guards(plan.name, plan.guards, type(plugin), log, windows)
         self._gate = Gate(self._guards, clock, self._tell_room)
+        windows.on_room = self._gate.look_again
 
     @property
     def waiting(self) -> int:

@@ -6,19 +6,22 @@ ends without a usage keeps its reservation: its tokens were most likely used.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.inference.gate import Guard
-from dagflow.inference.window import Bin, Window
+from dagflow.inference.leasing import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from dagflow.config.worker_tables import LimitTable
     from dagflow.inference.call import Call
+    from dagflow.inference.window import Bin
 
 _MOST_KEYS: Final = 10_000
 _OTHERS: Final = object()  # the key of all for whom there is no room in the table
+_OWN: Final = Windows("")
 _SMOOTH: Final = 0.05  # weight of the newest answer in the mean length of answers
 _FIRST_GUESS: Final = 256  # tokens of an answer of which nothing is known yet
 
@@ -28,9 +31,9 @@ class _Share:
 
     __slots__ = ("requests", "tokens")
 
-    def __init__(self, table: LimitTable) -> None:
-        self.requests = table.requests and Window(*table.requests)
-        self.tokens = table.tokens and Window(*table.tokens)
+    def __init__(self, table: LimitTable, windows: Windows, name: str) -> None:
+        self.requests = table.requests and windows.build(f"{name}.requests", *table.requests)
+        self.tokens = table.tokens and windows.build(f"{name}.tokens", *table.tokens)
 
     def is_unused(self, now_s: float) -> bool:
         """Whether it may be forgotten."""
@@ -42,8 +45,10 @@ class Limits(Guard):
 
     name = "limits"
 
-    def __init__(self, table: LimitTable) -> None:
+    def __init__(self, table: LimitTable, windows: Windows = _OWN, index: int = 0) -> None:
         self._table = table
+        self._windows = windows
+        self._index = index
         self._shares: dict[Hashable, _Share] = {}
         self._reserved: dict[Call, tuple[_Share, int, Bin | None]] = {}
         self._answer_tokens = float(_FIRST_GUESS)
@@ -62,9 +67,12 @@ class Limits(Guard):
         return value if isinstance(value, str | int | float) and value == value else repr(value)
 
     def wait_s(self, call: Call, now_s: float) -> float:
-        share = self._shares.get(self.key(call)) or self._overflow()
+        key = self.key(call)
+        share = self._shares.get(key) or self._overflow()
         if share is None:
-            return 0.0
+            if not self._windows.are_shared:
+                return 0.0
+            share = self._share(key, now_s)  # the first call needs a lease, too
         requests_s = share.requests.wait_s(1, now_s) if share.requests is not None else 0.0
         if share.tokens is None:
             return requests_s
@@ -107,8 +115,15 @@ class Limits(Guard):
             if len(self._shares) >= _MOST_KEYS:
                 self._shares = {k: s for k, s in self._shares.items() if not s.is_unused(now_s)}
             key = key if len(self._shares) < _MOST_KEYS else _OTHERS
-            share = self._shares.setdefault(key, _Share(self._table))
+            share = self._shares.setdefault(key, _Share(self._table, self._windows, self._name_of(key)))
         return share
+
+    def _name_of(self, key: Hashable) -> str:
+        """Name what stands for a key, the same in all programs; it tells nobody the key."""
+        if self._table.key is None:
+            return f"{self._index}"
+        told = "others" if key is _OTHERS else f"{type(key).__name__} {key}"
+        return f"{self._index}.{blake2b(told.encode(), digest_size=12).hexdigest()}"
 
     def _overflow(self) -> _Share | None:
         return self._shares.get(_OTHERS) if len(self._shares) >= _MOST_KEYS else None

@@ -17,10 +17,13 @@ from dagflow.inference.spending import Budget, Prices
 if TYPE_CHECKING:
     from dagflow.config.worker_tables import GuardKeys
     from dagflow.inference.gate import Guard
+    from dagflow.inference.leasing import Windows
     from dagflow.plugin import ModelWorker
 
 
-def build_guards(worker: str, table: GuardKeys, cls: type[ModelWorker], log: Any) -> tuple[Prices | None, list[Guard]]:
+def build_guards(
+    worker: str, table: GuardKeys, cls: type[ModelWorker], log: Any, windows: Windows
+) -> tuple[Prices | None, list[Guard]]:
     """Build what a worker's table asks for: its prices, and its guards."""
     prices = Prices(table.prices) if table.prices is not None else None
     guards: list[Guard] = []
@@ -30,7 +33,7 @@ def build_guards(worker: str, table: GuardKeys, cls: type[ModelWorker], log: Any
         guards.append(Breaker(worker, table.breaker))
     if cls.remote:
         guards.append(Pause())
-    guards += map(Limits, table.limits)
+    guards += [Limits(limit, windows, index) for index, limit in enumerate(table.limits)]
     most = cls.default_max_in_flight if table.max_in_flight is None else table.max_in_flight
     if table.adaptive is not None:
         guards.append(Adaptive(table.adaptive, most))

@@ -100,6 +100,8 @@ def needs_of(plan: Plan) -> list[Need]:
         of = nats if isinstance(options, NatsOptions) else kafka if isinstance(options, KafkaOptions) else None
         if of is not None:
             found += of.of_edge(plan.name, edge, options)
+    if plan.shared is not None:
+        found += nats.of_shared(plan.name, plan.shared)
     for node in plan.nodes.values():
         of = {NatsOptions: nats, KafkaOptions: kafka}.get(_kind_of(node.options))
         if of is not None:

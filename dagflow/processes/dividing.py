@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from dagflow.graph.plan import NodePlan, Plan
+    from dagflow.graph.plan import NodePlan, Plan, WorkerPlan
     from dagflow.shares import Share
 
 IN_TRANSIT: Final = 64
@@ -66,7 +66,7 @@ def divide(plan: Plan, share: Share, ports: Mapping[str, int], far: Mapping[str,
         plan,
         nodes=nodes,
         edges=edges,
-        workers={name: replace(worker, guards=_guards(worker.guards, share)) for name, worker in plan.workers.items()},
+        workers={name: _worker(worker, share, plan.shared is not None) for name, worker in plan.workers.items()},
         auth=_auth(plan.auth, share),
         checkpoint=None,
         admin=None,
@@ -95,6 +95,14 @@ def _node(
     if node.kind == "sink" and node.retry.attempts == 1:  # else what is tried again would fall behind
         node = replace(node, concurrency=max(node.concurrency, IN_TRANSIT))
     return node
+
+
+def _worker(worker: WorkerPlan, share: Share, shares: bool) -> WorkerPlan:
+    """Give a worker of one process; `shares`: whether its limits and its budget are shared by all that is."""
+    guards = _guards(worker.guards, share)
+    if shares:
+        guards = guards.model_copy(update={"limits": worker.guards.limits, "budget": worker.guards.budget})
+    return replace(worker, guards=guards)
 
 
 def _guards(guards: Any, share: Share) -> Any:

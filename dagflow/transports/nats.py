@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from dagflow.mesh.nats.edges import Inlet, Outlet
 from dagflow.mesh.nats.options import NatsOptions
+from dagflow.mesh.nats.store import NatsStore
 from dagflow.options import Duration
 from dagflow.transport import Transport
 
 if TYPE_CHECKING:
     from dagflow.graph.plan import EdgePlan
+    from dagflow.inference.leasing import Store
     from dagflow.plugin import Sink, Source
 
 
@@ -55,9 +57,13 @@ class Nats(Transport):
 
     durable = True
     answers = True
+    shares = True
 
     def build_outlet(self, edge: EdgePlan) -> Sink:
         return Outlet(self.options, edge)
 
     def build_inlet(self, edge: EdgePlan) -> Source:
         return Inlet(self.options, edge)
+
+    def build_store(self, bucket: str, name: str, log: Any) -> Store:
+        return NatsStore(self.options, bucket, name, log)

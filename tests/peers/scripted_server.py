@@ -88,6 +88,7 @@ class ScriptedServer:
 
     def __init__(self, tls: Any = None) -> None:
         self.requests: list[Seen] = []
+        self.times: list[float] = []
         self.script: deque[Reply | Callable[[Seen], Reply]] = deque()
         self.always: dict[str, Reply] = {}
         self.left: list[float] = []
@@ -133,6 +134,7 @@ class ScriptedServer:
         seen = Seen(request.method, request.path_qs, dict(request.headers), await request.content.read(), peer)
         reply = self.always.get(seen.path) or (self.script.popleft() if self.script else answer_as_a_model)
         self.requests.append(seen)
+        self.times.append(time.monotonic())
         reply = reply(seen) if callable(reply) else reply
         try:
             return await self._send(request, reply)

@@ -11,12 +11,14 @@ from dagflow.mesh.carried import carrier_name
 from dagflow.mesh.nats.connection import Connection
 from dagflow.mesh.nats.edges import consumers_of, subject_of
 from dagflow.mesh.nats.jetstream import ask, reason_of
+from dagflow.mesh.nats.store import KEPT_S, bucket_stream
 from dagflow.mesh.needs import MARK, Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagflow.graph.plan import EdgePlan, NodePlan
+    from dagflow.graph.transport_plan import SharedPlan
 
 _OF_CONSUMERS: Final = ("filter_subject", "ack_policy", "ack_wait", "max_ack_pending", "max_deliver")
 
@@ -38,6 +40,21 @@ def of_edge(pipeline: str, edge: EdgePlan, options: Any) -> list[Need]:
         Need("stream", stream, of, options, settings),
         *(Need("consumer", one.durable_name, of, options, _described(one), stream) for one in consumers),
     ]
+
+
+def of_shared(pipeline: str, shared: SharedPlan) -> list[Need]:
+    """Give what `[shared]` needs: a bucket, which is a stream that keeps the last message of each subject."""
+    options, stream = shared.transport.options, bucket_stream(shared.bucket)
+    settings = {
+        "subjects": [f"$KV.{shared.bucket}.>"],
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "allow_direct": True,
+        "max_age": KEPT_S,
+        "num_replicas": options.replicas,
+    }
+    return [Need("stream", stream, f"[shared] of {pipeline}", options, settings)]
 
 
 def of_node(node: NodePlan) -> list[Need]:

@@ -1,0 +1,224 @@
+"""Leasing: gets what windows want from ledgers in a store that several programs see.
+
+A ledger is read, changed, and written where nobody has changed it meanwhile; else all is done once more. Where the
+store cannot be reached, what is in hand may be taken until its lease ends; then calls wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import random
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from dagflow.errors import StoreUnreachable, describe
+from dagflow.inference.ledger import Ledger, Moment, read_ledger, write_ledger
+from dagflow.inference.shared_window import SharedWindow
+from dagflow.inference.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ATTEMPTS: Final = 20  # at one ledger, before somebody else has a turn
+_TEND_EVERY_S: Final = 1.0
+_CLOCK_EVERY_S: Final = 30.0
+_DRIFT: Final = 1e-3  # of two clocks: far more than they may have
+_PAUSE_S: Final = 0.05
+_MOST_PAUSE_S: Final = 2.0
+_CLOSE_S: Final = 2.0
+
+
+class Conflict(Exception):
+    """Somebody else has changed the entry."""
+
+
+class Store(Protocol):
+    """Where ledgers stand. What cannot be reached raises `StoreUnreachable`."""
+
+    async def open(self) -> None:
+        """Connect."""
+
+    async def close(self) -> None:
+        """Let go; twice is fine."""
+
+    async def read(self, name: str) -> tuple[bytes | None, int]:
+        """Give an entry and its revision; None and 0 where there is none."""
+
+    async def write(self, name: str, data: bytes, revision: int) -> None:
+        """Write an entry whose revision is still this one.
+
+        Raises:
+            Conflict: it is not.
+        """
+
+    async def time(self) -> float:
+        """Give what its clock showed between the call and the answer, in seconds."""
+
+
+class Windows:
+    """The windows of one worker's limits: its own, or parts of what several programs share.
+
+    Attributes:
+        on_room: called when what somebody waits for is in hand.
+    """
+
+    def __init__(self, worker: str, leasing: Leasing | None = None) -> None:
+        self.on_room: Callable[[], None] = lambda: None
+        self._worker = worker
+        self._leasing = leasing
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether several programs share them."""
+        return self._leasing is not None
+
+    def build(self, name: str, limit: int, length_s: float) -> Any:
+        """Build one; `name` is the same in all programs, and no other's of this worker."""
+        if self._leasing is None:
+            return Window(limit, length_s)
+        return self._leasing.build_window(f"limits.{self._worker}.{name}", limit, length_s, self)
+
+
+class Leasing:
+    """Leases for all windows of one program.
+
+    Args:
+        clock: the program's, in seconds.
+
+    Attributes:
+        trouble: why the store cannot be reached; None if it can.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float], log: Any) -> None:
+        self.trouble: str | None = None
+        self._store = store
+        self._clock = clock
+        self._log = log
+        self._tended: set[SharedWindow] = set()
+        self._wanting: dict[SharedWindow, float] = {}  # and when it is worth to look
+        self._bell = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._offset = Moment(0.0, 0.0)
+        self._synced_s = 0.0
+
+    def build_window(self, name: str, limit: int, length_s: float, owner: Windows) -> SharedWindow:
+        """Build a window."""
+        return SharedWindow(name, limit, length_s, self.moment, self._want, lambda: owner.on_room())
+
+    def moment(self, now_s: float) -> Moment:
+        """Tell what the store's clock shows at a time of the program's."""
+        drift_s = (now_s - self._synced_s) * _DRIFT
+        return Moment(now_s + self._offset.earliest_s - drift_s, now_s + self._offset.latest_s + drift_s)
+
+    async def open(self) -> None:
+        """Connect, and begin to lease.
+
+        Raises:
+            PluginError: the store is not there.
+            StoreUnreachable: it does not answer.
+        """
+        await self._store.open()
+        await self._sync()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Give back what is in hand, and let go of the store; twice is fine."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+            try:
+                async with asyncio.timeout(_CLOSE_S):
+                    for window in self._tended:
+                        window.give_up()
+                        if window.tells:
+                            await self._lease(window)
+            except (TimeoutError, StoreUnreachable):
+                pass  # it counts until it is too old to matter
+        await self._store.close()
+
+    def _want(self, window: SharedWindow) -> None:
+        if window not in self._wanting:
+            self._wanting[window] = 0.0
+            self._tended.add(window)
+            self._bell.set()
+
+    async def _run(self) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                await self._wait()
+                await self._tend()
+                pause_s = _PAUSE_S
+            except Exception as error:
+                if self.trouble is None:
+                    self._log.warning("limits cannot be leased: calls wait once none is left", error=describe(error))
+                self.trouble = describe(error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _MOST_PAUSE_S)
+            else:
+                if self.trouble is not None:
+                    self._log.info("limits can be leased again")
+                    self.trouble = None
+
+    async def _wait(self) -> None:
+        """Wait until a ledger is worth a look."""
+        now_s = self._clock()
+        due_s = min(self._wanting.values(), default=now_s + _TEND_EVERY_S)
+        self._bell.clear()
+        try:
+            async with asyncio.timeout(min(max(due_s - now_s, 0.0), _TEND_EVERY_S)):
+                await self._bell.wait()
+        except TimeoutError:
+            pass
+
+    async def _tend(self) -> None:
+        now_s = self._clock()
+        if now_s - self._synced_s > _CLOCK_EVERY_S:
+            await self._sync()
+        for window, due_s in list(self._wanting.items()):
+            if due_s <= now_s:
+                await self._lease(window)
+        for window in list(self._tended):
+            window.in_hand(now_s)
+            if window.tells:
+                await self._lease(window)
+            elif window.is_unused(now_s) and window not in self._wanting:
+                self._tended.discard(window)
+
+    async def _lease(self, window: SharedWindow) -> None:
+        """Look into the ledger of a window, until nobody is in between."""
+        for _ in range(_ATTEMPTS):
+            data, revision = await self._store.read(window.name)
+            now = self.moment(self._clock())
+            ledger, lease = window.look(_read(window.name, data), now)
+            try:
+                if lease.amount or window.tells:
+                    await self._store.write(window.name, write_ledger(ledger), revision)
+            except Conflict:
+                await asyncio.sleep(random() * _PAUSE_S / 10)
+                continue
+            except BaseException:
+                window.forget_owed()
+                raise
+            if window.lent(ledger, lease):
+                self._wanting.pop(window, None)
+            else:
+                wait_s = min(ledger.wait_s(window.terms, now), window.terms.step_s)
+                self._wanting[window] = self._clock() + max(wait_s, _PAUSE_S / 10) * (1 + random() / 10)
+            if lease.amount:
+                window.on_room()
+            return
+
+    async def _sync(self) -> None:
+        """Compare the clocks."""
+        before_s = self._clock()
+        shown_s = await self._store.time()
+        after_s = self._clock()
+        self._offset, self._synced_s = Moment(shown_s - after_s, shown_s - before_s), before_s
+
+
+def _read(name: str, data: bytes | None) -> Ledger:
+    try:
+        return read_ledger(data)
+    except ValueError as error:
+        raise StoreUnreachable(f"what stands at `{name}` is no ledger: {error}") from error

@@ -1,0 +1,183 @@
+"""Leases: however programs that share a limit come, go, die and are cut off, they never take more than it together."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagflow.inference.ledger import Ledger, Moment, Terms, read_ledger, write_ledger
+from dagflow.inference.shared_window import SharedWindow
+
+LENGTH_S = 8.0  # steps of an eighth of a second
+
+
+class Program:
+    """One that shares the limit; its own clock is that of the store, but it knows that only roughly."""
+
+    def __init__(self, model, limit, off_s, blur_s):
+        self.model = model
+        self.off_s, self.blur_s = off_s, blur_s
+        self.asks = False
+        self.window = SharedWindow("w", limit, LENGTH_S, self.moment, self.want)
+        self.open = deque()
+
+    def moment(self, now_s):
+        """Something around the truth."""
+        return Moment(now_s - self.off_s - self.blur_s, now_s - self.off_s + self.blur_s)
+
+    @property
+    def now_s(self):
+        """What its clock shows."""
+        return self.model.now_s + self.off_s
+
+    def want(self, window):
+        """Note that it asks."""
+        self.asks = True
+
+    def take(self, amount):
+        """Take something, if that may be."""
+        if self.window.wait_s(amount, self.now_s) == 0.0:
+            taken = self.window.take(amount, self.now_s)
+            entry = [self.model.now_s, amount]
+            self.model.takes.append(entry)
+            self.open.append((taken, entry))
+
+    def correct(self, amount):
+        """Take back a part of the first call that is open."""
+        if self.open:
+            taken, entry = self.open.popleft()
+            back = min(amount, entry[1])
+            self.window.correct(taken, -back, self.now_s)
+            entry[1] -= back
+
+    def lease(self, how):
+        """Look into the ledger; what is written may get lost, or only the answer to it."""
+        if not (self.asks or self.window.tells):
+            return
+        ledger, lease = self.window.look(read_ledger(self.model.stored), self.moment(self.now_s))
+        if how == "conflict":
+            return
+        if how != "lost":
+            self.model.stored = write_ledger(ledger)
+        if how == "done":
+            self.asks = not self.window.lent(ledger, lease)
+        else:
+            self.window.forget_owed()
+
+
+class Model:
+    """All of them, and the store."""
+
+    def __init__(self, limit, clocks):
+        self.now_s = 1000.0
+        self.limit = limit
+        self.stored = None
+        self.takes = []
+        self.programs = [Program(self, limit, *clock) for clock in clocks]
+
+    def most(self):
+        """The most that was taken within any window."""
+        return max(
+            (sum(a for at_s, a in self.takes if begin_s <= at_s < begin_s + LENGTH_S) for begin_s, _ in self.takes),
+            default=0,
+        )
+
+
+CLOCKS = st.lists(st.tuples(st.floats(-5, 5), st.floats(0, 0.3)), min_size=1, max_size=4)
+HOW = ["done", "done", "done", "lost", "unheard", "conflict"]
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.sampled_from([0.01, 0.1, 0.3, 1.0, 7.9]), st.just(0)),
+        st.tuples(st.just("take"), st.integers(0, 3), st.integers(1, 6)),
+        st.tuples(st.just("correct"), st.integers(0, 3), st.integers(1, 6)),
+        st.tuples(
+            st.just("lease"),
+            st.integers(0, 3),
+            st.sampled_from(["done", "done", "done", "lost", "unheard", "conflict"]),
+        ),
+        st.tuples(st.just("die"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("leave"), st.integers(0, 3), st.just(0)),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 24), CLOCKS, STEPS)
+def test_never_more_than_the_limit(limit, clocks, steps):
+    """In any stretch of the window's length."""
+    model = Model(limit, clocks)
+    for what, one, much in steps:
+        if what == "wait":
+            model.now_s += one
+            continue
+        index = one % len(model.programs)
+        program = model.programs[index]
+        if what == "take":
+            program.take(min(much, limit))
+        elif what == "correct":
+            program.correct(much)
+        elif what == "lease":
+            program.lease(much)
+        elif what == "leave":
+            program.window.give_up()
+            program.lease("done")
+        else:
+            model.programs[index] = Program(model, limit, *clocks[index])
+    assert model.most() <= limit
+
+
+def test_a_lone_program_gets_nearly_all():
+    """97 % of the limit, over and over."""
+    model = Model(640, [(0.0, 0.0)])
+    [program] = model.programs
+    end_s = model.now_s + 10 * LENGTH_S
+    while model.now_s < end_s:
+        program.take(1)
+        program.lease("done")
+        model.now_s += 0.002
+    assert sum(amount for _, amount in model.takes) > 0.96 * 10 * 640
+    assert model.most() <= 640
+
+
+def test_what_is_not_used_is_given_back():
+    """An idle program holds nothing for long."""
+    model = Model(10, [(0.0, 0.0), (0.0, 0.0)])
+    idle, busy = model.programs
+    idle.take(1)
+    idle.lease("done")
+    idle.take(1)
+    for _ in range(3):  # the first time it asks ahead
+        idle.lease("done")
+        model.now_s += 0.3
+        idle.window.in_hand(idle.now_s)
+    idle.lease("done")
+    busy.window.wait_s(9, busy.now_s)
+    busy.lease("done")
+    assert busy.window.in_hand(busy.now_s) == 9
+
+
+def test_more_than_the_limit():
+    """Counts as the limit, and goes on counting as what it is."""
+    model = Model(5, [(0.0, 0.0)])
+    [program] = model.programs
+    program.take(8)
+    program.lease("done")
+    program.take(8)
+    program.lease("done")
+    assert sum(amount for _, amount in model.takes) == 8
+    assert read_ledger(model.stored).total == 8
+
+
+def test_a_ledger_is_small():
+    """However much is leased: it has at most a number for each step."""
+    terms, ledger = Terms(1_000_000, 60.0), Ledger()
+    now_s = 5000.0
+    for _ in range(2000):
+        now = Moment(now_s, now_s)
+        ledger, _ = ledger.at(terms, now).lease(terms, now, 3)
+        now_s += 0.1
+    assert len(ledger.leased) <= 68
+    assert len(write_ledger(ledger)) < 1000
