@@ -11,8 +11,10 @@ from random import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dagflow.errors import StoreUnreachable, describe
-from dagflow.inference.ledger import Ledger, Moment, read_ledger, write_ledger
+from dagflow.inference.ledger import Moment
+from dagflow.inference.shared_sum import SharedSum
 from dagflow.inference.shared_window import SharedWindow
+from dagflow.inference.spending import Sum
 from dagflow.inference.window import Window
 
 if TYPE_CHECKING:
@@ -54,6 +56,35 @@ class Store(Protocol):
         """Give what its clock showed between the call and the answer, in seconds."""
 
 
+class Account(Protocol):
+    """What this program has of something that several share."""
+
+    name: str
+    on_room: Callable[[], None]
+
+    def change(self, data: bytes | None, now: Moment) -> bytes | None:
+        """Give what is to stand in the store; None if that is as it was.
+
+        Raises:
+            ValueError: what stands there is of something else.
+        """
+
+    def changed(self) -> float | None:
+        """Take it that this stands there now; gives when to look again if more is wanted, in seconds."""
+
+    def unknown(self) -> None:
+        """Take it that nobody knows whether this stands there."""
+
+    def tends(self, now_s: float) -> bool:
+        """Let go of what is over, and say whether the store is to be told of something."""
+
+    def is_unused(self, now_s: float) -> bool:
+        """Whether it need not be tended."""
+
+    def give_up(self) -> None:
+        """Let go of all that is in hand."""
+
+
 class Windows:
     """The windows of one worker's limits: its own, or parts of what several programs share.
 
@@ -77,6 +108,12 @@ class Windows:
             return Window(limit, length_s)
         return self._leasing.build_window(f"limits.{self._worker}.{name}", limit, length_s, self)
 
+    def build_sum(self, most: float | None, per_s: float | None) -> Any:
+        """Build the sum of the worker's budget."""
+        if self._leasing is None:
+            return Sum(most, per_s)
+        return self._leasing.build_sum(f"budgets.{self._worker}", most, per_s, self)
+
 
 class Leasing:
     """Leases for all windows of one program.
@@ -93,8 +130,8 @@ class Leasing:
         self._store = store
         self._clock = clock
         self._log = log
-        self._tended: set[SharedWindow] = set()
-        self._wanting: dict[SharedWindow, float] = {}  # and when it is worth to look
+        self._tended: set[Account] = set()
+        self._wanting: dict[Account, float] = {}  # and when it is worth to look
         self._bell = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._offset = Moment(0.0, 0.0)
@@ -103,6 +140,12 @@ class Leasing:
     def build_window(self, name: str, limit: int, length_s: float, owner: Windows) -> SharedWindow:
         """Build a window."""
         return SharedWindow(name, limit, length_s, self.moment, self._want, lambda: owner.on_room())
+
+    def build_sum(self, name: str, most: float | None, per_s: float | None, owner: Windows) -> SharedSum:
+        """Build a sum."""
+        total = SharedSum(name, most, per_s, self._want, lambda: owner.on_room())
+        self._want(total)
+        return total
 
     def moment(self, now_s: float) -> Moment:
         """Tell what the store's clock shows at a time of the program's."""
@@ -128,18 +171,18 @@ class Leasing:
             self._task = None
             try:
                 async with asyncio.timeout(_CLOSE_S):
-                    for window in self._tended:
-                        window.give_up()
-                        if window.tells:
-                            await self._lease(window)
+                    for account in self._tended:
+                        account.give_up()
+                        if account.tends(self._clock()):
+                            await self._lease(account)
             except (TimeoutError, StoreUnreachable):
                 pass  # it counts until it is too old to matter
         await self._store.close()
 
-    def _want(self, window: SharedWindow) -> None:
-        if window not in self._wanting:
-            self._wanting[window] = 0.0
-            self._tended.add(window)
+    def _want(self, account: Account) -> None:
+        if account not in self._wanting:
+            self._wanting[account] = 0.0
+            self._tended.add(account)
             self._bell.set()
 
     async def _run(self) -> None:
@@ -175,38 +218,38 @@ class Leasing:
         now_s = self._clock()
         if now_s - self._synced_s > _CLOCK_EVERY_S:
             await self._sync()
-        for window, due_s in list(self._wanting.items()):
+        for account, due_s in list(self._wanting.items()):
             if due_s <= now_s:
-                await self._lease(window)
-        for window in list(self._tended):
-            window.in_hand(now_s)
-            if window.tells:
-                await self._lease(window)
-            elif window.is_unused(now_s) and window not in self._wanting:
-                self._tended.discard(window)
+                await self._lease(account)
+        for account in list(self._tended):
+            if account.tends(now_s):
+                await self._lease(account)
+            elif account.is_unused(now_s) and account not in self._wanting:
+                self._tended.discard(account)
 
-    async def _lease(self, window: SharedWindow) -> None:
-        """Look into the ledger of a window, until nobody is in between."""
+    async def _lease(self, account: Account) -> None:
+        """Change what stands for an account, until nobody is in between."""
         for _ in range(_ATTEMPTS):
-            data, revision = await self._store.read(window.name)
-            now = self.moment(self._clock())
-            ledger, lease = window.look(_read(window.name, data), now)
+            data, revision = await self._store.read(account.name)
             try:
-                if lease.amount or window.tells:
-                    await self._store.write(window.name, write_ledger(ledger), revision)
+                changed = account.change(data, self.moment(self._clock()))
+            except ValueError as error:
+                raise StoreUnreachable(f"what stands at `{account.name}` is of something else: {error}") from error
+            try:
+                if changed is not None:
+                    await self._store.write(account.name, changed, revision)
             except Conflict:
                 await asyncio.sleep(random() * _PAUSE_S / 10)
                 continue
             except BaseException:
-                window.forget_owed()
+                account.unknown()
                 raise
-            if window.lent(ledger, lease):
-                self._wanting.pop(window, None)
+            again_s = account.changed()
+            if again_s is None:
+                self._wanting.pop(account, None)
             else:
-                wait_s = min(ledger.wait_s(window.terms, now), window.terms.step_s)
-                self._wanting[window] = self._clock() + max(wait_s, _PAUSE_S / 10) * (1 + random() / 10)
-            if lease.amount:
-                window.on_room()
+                self._wanting[account] = self._clock() + max(again_s, _PAUSE_S / 10) * (1 + random() / 10)
+            account.on_room()
             return
 
     async def _sync(self) -> None:
@@ -215,10 +258,3 @@ class Leasing:
         shown_s = await self._store.time()
         after_s = self._clock()
         self._offset, self._synced_s = Moment(shown_s - after_s, shown_s - before_s), before_s
-
-
-def _read(name: str, data: bytes | None) -> Ledger:
-    try:
-        return read_ledger(data)
-    except ValueError as error:
-        raise StoreUnreachable(f"what stands at `{name}` is no ledger: {error}") from error

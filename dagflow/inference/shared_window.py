@@ -10,12 +10,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from dagflow.inference.ledger import Terms
+from dagflow.inference.ledger import Ledger, Terms, read_ledger, write_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagflow.inference.ledger import Lease, Ledger, Moment
+    from dagflow.inference.ledger import Lease, Moment
 
 _BLOCKS: Final = 8  # of a limit, at least: others want some, too
 
@@ -65,6 +65,8 @@ class SharedWindow:
         self._over = 0  # taken without a lease
         self._pace = 0  # taken since the last lease
         self._told: tuple[dict[int, int], int, int] = {}, 0, 0
+        self._looked: tuple[Ledger, Lease]
+        self._again_s = 0.0
 
     @property
     def is_quiet(self) -> bool:
@@ -119,6 +121,30 @@ class SharedWindow:
     def is_unused(self, now_s: float) -> bool:
         """Whether it holds nothing, and so is like a new one."""
         return not self.in_hand(now_s) and self.is_quiet and not self._pace
+
+    def tends(self, now_s: float) -> bool:
+        """Let go of leases that are over, and say whether the ledger is to be told of something."""
+        self.in_hand(now_s)
+        return bool(self._owed or self._over)
+
+    def change(self, data: bytes | None, now: Moment) -> bytes | None:
+        """Give what is to stand in the store; None if that is as it was.
+
+        Raises:
+            ValueError: what stands there is no ledger.
+        """
+        tells = self.tells
+        ledger, lease = self._looked = self.look(read_ledger(data), now)
+        self._again_s = min(ledger.wait_s(self.terms, now), self.terms.step_s)
+        return write_ledger(ledger) if lease.amount or tells else None
+
+    def changed(self) -> float | None:
+        """Take it that this stands there now; gives when to look again if more is wanted, in seconds."""
+        return None if self.lent(*self._looked) else self._again_s
+
+    def unknown(self) -> None:
+        """Take it that nobody knows whether this stands there."""
+        self.forget_owed()
 
     def look(self, ledger: Ledger, now: Moment) -> tuple[Ledger, Lease]:
         """Give the ledger with all that it is to be told, and what is leased by that.

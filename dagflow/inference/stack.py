@@ -28,7 +28,8 @@ def build_guards(
     prices = Prices(table.prices) if table.prices is not None else None
     guards: list[Guard] = []
     if table.budget is not None:
-        guards.append(Budget(worker, table.budget, prices, log))
+        total = windows.build_sum(table.budget.reject, table.budget.per)
+        guards.append(Budget(worker, table.budget, prices, log, total))
     if table.breaker is not None:
         guards.append(Breaker(worker, table.breaker))
     if cls.remote:

@@ -271,5 +271,5 @@ async def test_all_guards_together_keep_their_books():
     assert (books["busy"], books["waiting"], books["concurrency"]["busy"]) == (0, 0, 0)
     assert books["calls"] == books["answered"] + sum(books["errors"].values())
     budget = next(guard for guard in worker._guards if guard.name == "budget")
-    assert (budget._held, budget._reserved) == (0.0, {})
+    assert (budget._total._held, budget._reserved) == (0.0, {})
     assert all(not guard._reserved for guard in worker._limits)

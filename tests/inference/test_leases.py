@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagflow.inference.ledger import Ledger, Moment, Terms, read_ledger, write_ledger
+from dagflow.inference.shared_sum import SharedSum
 from dagflow.inference.shared_window import SharedWindow
 
 LENGTH_S = 8.0  # steps of an eighth of a second
@@ -181,3 +182,101 @@ def test_a_ledger_is_small():
         now_s += 0.1
     assert len(ledger.leased) <= 68
     assert len(write_ledger(ledger)) < 1000
+
+
+class Spender:
+    """One that shares a sum."""
+
+    def __init__(self, model, most, per_s):
+        self.model = model
+        self.total = SharedSum("s", most, per_s, lambda total: None, lambda: None)
+        self.calls = deque()
+
+    def lease(self, how):
+        """Look at the store; what is written may get lost, or only the answer to it."""
+        if how == "conflict":
+            self.total.change(self.model.stored, Moment(self.model.now_s, self.model.now_s))
+            return
+        changed = self.total.change(self.model.stored, Moment(self.model.now_s, self.model.now_s))
+        if how != "lost" and changed is not None:
+            self.model.stored = changed
+        if how == "done":
+            self.total.changed()
+        else:
+            self.total.unknown()
+
+    def begin(self, cost):
+        """Make a call, if that may be."""
+        if self.total.has(cost, self.model.now_s):
+            self.total.hold(cost, self.model.now_s)
+            self.calls.append(cost)
+
+    def end(self, share):
+        """End a call, which has cost a part of what it might have cost."""
+        if self.calls:
+            cost = self.calls.popleft()
+            self.total.spend(cost, cost * share / 6, self.model.now_s)
+            self.model.spent += cost * share / 6
+
+
+SPENDING = st.lists(
+    st.one_of(
+        st.tuples(st.just("begin"), st.integers(0, 3), st.integers(1, 6)),
+        st.tuples(st.just("end"), st.integers(0, 3), st.integers(0, 6)),
+        st.tuples(st.just("lease"), st.integers(0, 3), st.sampled_from(HOW)),
+        st.tuples(st.just("die"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("idle"), st.integers(0, 3), st.just(0)),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 4), SPENDING)
+def test_never_more_than_the_sum(most, count, steps):
+    """Whoever dies with something in hand."""
+    model = Model(1, [])
+    model.spent = 0.0
+    spenders = [Spender(model, float(most), None) for _ in range(count)]
+    for what, one, much in steps:
+        spender = spenders[one % count]
+        if what == "begin":
+            spender.begin(float(much))
+        elif what == "end":
+            spender.end(much)
+        elif what == "lease":
+            spender.lease(much)
+        elif what == "idle":
+            model.now_s += 10.0
+            spender.total.tends(model.now_s)
+        else:
+            model.spent += sum(spender.calls)  # they were made
+            spenders[one % count] = Spender(model, float(most), None)
+    assert model.spent + sum(sum(spender.calls) for spender in spenders) <= most + 1e-6
+
+
+def test_a_sum_that_is_spent_and_begins_anew():
+    """Is told of when nobody holds anything of it any more."""
+    model = Model(1, [])
+    model.spent = 0.0
+    first, second = (Spender(model, 10.0, 100.0) for _ in range(2))
+    first.begin(8.0)
+    first.lease("done")
+    first.begin(8.0)
+    second.begin(8.0)
+    second.lease("done")
+    assert not second.total.is_spent  # what the first one holds may come back
+    first.end(6)
+    first.lease("done")
+    second.begin(8.0)
+    second.lease("done")
+    second.begin(8.0)
+    assert second.total.is_spent
+    second.begin(1.0)
+    assert not second.total.is_spent
+    model.now_s += 100.0
+    second.begin(8.0)
+    second.lease("done")
+    second.begin(8.0)
+    assert list(second.calls) == [8.0]
+    assert second.total.spent == 0.0

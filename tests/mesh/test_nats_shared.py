@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from mesh_rig import make, running
 from peers.nats_server import NatsServer
-from peers.processes import wait_until
+from peers.processes import Child, wait_until
 from peers.scripted_server import ScriptedServer
 
 from dagflow.compile import compile_text
@@ -88,3 +89,78 @@ async def test_a_bucket_that_is_not_there(server, upstream):
     """Is told, with the remedy."""
     with pytest.raises(OpenFailed, match=r"bucket `dagflow-p`.*`dagflow mesh apply` creates"):
         await Engine(compile_text(text(server, upstream)), log=SILENT).run()
+
+
+async def test_three_programs_of_which_one_is_killed_again_and_again(server, upstream, tmp_path):
+    """What it had leased stays leased, and the others go on."""
+    file = text(server, upstream)
+    await make(file)
+    (tmp_path / "p.toml").write_text(file)
+    command = [sys.executable, "-m", "dagflow", "run", "-q", tmp_path / "p.toml"]
+    children = [Child(command, tmp_path / f"{number}.log", lambda: True) for number in range(3)]
+    try:
+        for child in children:
+            child.start()
+        for _ in range(3):
+            seen = len(upstream.times)
+            await asyncio.to_thread(wait_until, lambda seen=seen: len(upstream.times) >= seen + 40, 60)
+            children[0].kill()
+            children[0].start()
+    finally:
+        for child in children:
+            child.kill()
+    assert most_within(upstream.times, 1.0) <= 30
+
+
+async def test_a_limit_for_each_key(server, upstream):
+    """Has a ledger of its own; two programs share each."""
+    file = text(server, upstream, 'limits = { requests = "10/s", tokens = "9000 tokens/s", key = "n % 2" }')
+    await make(file)
+    engines = [Engine(compile_text(file), log=SILENT) for _ in range(2)]
+    async with running(*engines):
+        await asyncio.to_thread(wait_until, lambda: len(upstream.times) >= 60, 60)
+    assert 10 < most_within(upstream.times, 1.0) <= 20
+
+
+async def test_a_store_that_is_away(server, upstream):
+    """What was leased is used up, then calls wait, until it is there again."""
+    file = text(server, upstream)
+    await make(file)
+    engine = Engine(compile_text(file), log=SILENT)
+    async with running(engine):
+        await asyncio.to_thread(wait_until, lambda: len(upstream.times) >= 30, 60)
+        server.kill()
+        leasing = engine._stores.leasing
+        await asyncio.to_thread(wait_until, lambda: leasing.trouble is not None, 60)
+        before = len(upstream.times)
+        server.start()
+        await asyncio.to_thread(wait_until, lambda: leasing.trouble is None, 60)
+        await asyncio.to_thread(wait_until, lambda: len(upstream.times) >= before + 30, 60)
+    assert most_within(upstream.times, 1.0) <= 30
+
+
+async def test_processes_of_one_program(server, upstream, tmp_path):
+    """Share as programs do: the limit is not divided, so that one of them may have all of it."""
+    file = text(server, upstream, source="count = 90") + "[runtime]\nprocesses = 2\n"
+    await make(file)
+    (tmp_path / "p.toml").write_text(file)
+    run = Child([sys.executable, "-m", "dagflow", "run", "-q", tmp_path / "p.toml"], tmp_path / "log", lambda: True)
+    run.start()
+    await asyncio.to_thread(wait_until, lambda: run.pid is None, 60)
+    assert len(upstream.times) == 90
+    assert most_within(upstream.times, 1.0) <= 30
+
+
+async def test_a_budget(server, upstream):
+    """Is one for all programs: together they spend all of it, no more, and then both refuse."""
+    costs = 'prices = { input = 0, output = 1000000 }\nbudget = { reject = 200 }\nlimits = { requests = "1000/s" }'
+    file = text(server, upstream, costs).replace('worker = "main"', 'worker = "main"\nparameters = { max_tokens = 2 }')
+    await make(file)
+    engines = [Engine(compile_text(file), log=SILENT) for _ in range(2)]
+    async with running(*engines):
+        failed = [lambda engine=engine: engine.report()["outcomes"]["failed"] for engine in engines]
+        await asyncio.to_thread(wait_until, lambda: all(count() for count in failed), 60)
+    workers = [engine.report()["workers"]["main"] for engine in engines]
+    spent = sum(worker["cost"] for worker in workers)
+    assert 190 < spent <= 200
+    assert min(worker["calls"] for worker in workers) > 0
