@@ -7,7 +7,9 @@ leases (`Leasing`) comes by, looks into the ledger, and says when there is more.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import deque
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from dagflow.inference.ledger import Ledger, Terms, read_ledger, write_ledger
@@ -108,7 +110,6 @@ class SharedWindow:
         """Add to what was taken, or take back where `amount` is negative."""
         if amount > 0:
             self._take(taken, amount, now_s)
-        self.in_hand(now_s)
         back = max(-amount, 0)
         while back and taken.parts:
             end, had = taken.parts.pop()
@@ -116,7 +117,7 @@ class SharedWindow:
             back -= part
             if had > part:
                 taken.parts.append((end, had - part))
-            self._put_back(end, part)
+            self._put_back(end, part, now_s)
 
     def is_unused(self, now_s: float) -> bool:
         """Whether it holds nothing, and so is like a new one."""
@@ -211,16 +212,13 @@ class SharedWindow:
         if left < 2 * self._pace:  # ask ahead: the next one need not wait
             self._on_wanted(self)
 
-    def _put_back(self, end: int | None, amount: int) -> None:
-        """Have something again that was not taken after all."""
+    def _put_back(self, end: int | None, amount: int, now_s: float) -> None:
+        """Have something again that was not taken after all; what is over by now is let go of when somebody looks."""
         if end is None:
             self._over = max(self._over - amount, 0)
-            return
-        for lease in self._in_hand:
-            if lease[1] == end:
-                lease[0] += amount
-                return
-        self._owe(end, amount)
+        else:
+            insort(self._in_hand, [amount, end], key=itemgetter(1))
+            self.in_hand(now_s)
 
     def _owe(self, end: int, amount: int) -> None:
         if amount:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagflow.inference.ledger import Ledger, Moment, Terms, read_ledger, write_ledger
-from dagflow.inference.shared_sum import SharedSum
+from dagflow.inference.shared_sum import Entry, SharedSum
 from dagflow.inference.shared_window import SharedWindow
 
 LENGTH_S = 8.0  # steps of an eighth of a second
@@ -280,3 +281,68 @@ def test_a_sum_that_is_spent_and_begins_anew():
     second.begin(8.0)
     assert list(second.calls) == [8.0]
     assert second.total.spent == 0.0
+
+
+def test_what_may_have_been_given_back_is_not_given_back_again():
+    """It would be taken from those who have leased until the same time."""
+    model = Model(20, [(0.0, 0.0), (0.0, 0.0)])
+    first, second = model.programs
+    for program in (first, second):
+        program.take(8)
+        program.lease("done")
+    first.window.give_up()
+    first.lease("unheard")
+    assert read_ledger(model.stored).total == 8
+    first.lease("done")
+    assert read_ledger(model.stored).total == 8
+
+
+def test_corrections_of_one_call():
+    """Are given back to where they were taken, and no more than was taken."""
+    model = Model(20, [(0.0, 0.0)])
+    [program] = model.programs
+    program.take(8)
+    program.lease("done")
+    taken = program.window.take(8, program.now_s)
+    program.window.correct(taken, -3, program.now_s)
+    assert program.window.in_hand(program.now_s) == 3
+    program.window.correct(taken, -9, program.now_s)
+    assert program.window.in_hand(program.now_s) == 8
+
+
+def sharing(most):
+    """Two who share a sum, each with a part of it in hand."""
+    model = Model(1, [])
+    model.spent = 0.0
+    spenders = [Spender(model, most, None) for _ in range(2)]
+    for spender in spenders:
+        spender.begin(4.0)
+        spender.lease("done")
+    return model, *spenders
+
+
+def entry(model):
+    """What stands in the store."""
+    return msgspec.msgpack.decode(model.stored, type=Entry)
+
+
+def test_what_may_have_been_told_as_spent_does_not_free_what_others_have():
+    """It may count twice as spent, but not twice as given back."""
+    model, first, second = sharing(12.0)
+    first.begin(4.0)
+    first.end(6)
+    first.lease("unheard")
+    assert (entry(model).spent, entry(model).leased) == (4.0, 4.0)
+    first.lease("done")
+    assert (entry(model).spent, entry(model).leased) == (8.0, 4.0)
+    assert second.total.has(4.0, model.now_s)
+
+
+def test_a_call_that_cost_more_than_it_might():
+    """What was not in hand counts as spent, and frees nothing of what others have."""
+    model, first, _ = sharing(12.0)
+    first.begin(4.0)
+    first.calls.clear()
+    first.total.spend(4.0, 7.0, model.now_s)
+    first.lease("done")
+    assert (entry(model).spent, entry(model).leased) == (7.0, 4.0)
