@@ -468,6 +468,7 @@ TABLES = {
 
 TESTED_ELSEWHERE = {
     "processes": (tables.RuntimeTable,),
+    "mesh": (tables.SharedTable,),
     "telemetry": (tables.TracingTable, MetricsTable, ExporterTable, Statsd.Options, Otlp.Options),
     "sources/http": (AuthTable, TokenTable, HttpOptions),
 }

@@ -277,7 +277,9 @@ class Memory(Transport):
 
 
 class Wire(Memory):
-    """Carries edges elsewhere."""
+    """Carries edges elsewhere, and keeps what programs share."""
+
+    shares = True
 
 
 class Given(Sink):

@@ -254,8 +254,7 @@ class Plan:
         nodes: by name, in an order in which each edge leads forward.
         edges: in the order of the file.
         effective: the file's tables with defaults filled in, references unresolved, secrets redacted; for `show`.
-        warnings: findings that do not keep the plan from running.
-        text, overrides: what it was compiled of.
+        warnings: findings that do not keep it from running; `text` and `overrides`: what it was compiled of.
     """
 
     name: str

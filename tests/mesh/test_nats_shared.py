@@ -14,6 +14,7 @@ from peers.scripted_server import ScriptedServer
 from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
 from dagflow.errors import OpenFailed
+from dagflow.mesh.needs import needs_of
 from dagflow.testing.alone import SILENT
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
@@ -86,9 +87,17 @@ async def test_two_engines(server, upstream):
 
 
 async def test_a_bucket_that_is_not_there(server, upstream):
-    """Is told, with the remedy."""
+    """Is told, with the remedy; one that the file names is looked for."""
+    file = text(server, upstream)
     with pytest.raises(OpenFailed, match=r"bucket `dagflow-p`.*`dagflow mesh apply` creates"):
-        await Engine(compile_text(text(server, upstream)), log=SILENT).run()
+        await Engine(compile_text(file), log=SILENT).run()
+    await make(file)
+    named = file.replace('transport = "bus"', 'transport = "bus"\nbucket = "mine"')
+    with pytest.raises(OpenFailed, match=r"bucket `mine`"):
+        await Engine(compile_text(named), log=SILENT).run()
+    named = file.replace('transport = "bus"', 'transport = "other"') + "[transports.other]\ntype = 'nats'\n"
+    [need] = [need for need in needs_of(compile_text(named)) if need.name == "KV_dagflow-p"]
+    assert need.options.servers == ["nats://127.0.0.1:4222"]
 
 
 async def test_three_programs_of_which_one_is_killed_again_and_again(server, upstream, tmp_path):
