@@ -51,7 +51,7 @@ class Engine:
     """One run of one plan.
 
     Attributes:
-        started: set when everything is open and records flow; `ended` when everything is closed.
+        started: set when everything is open and records flow; `ended`: to be set by who has run it when it has ended.
         clock: seconds, monotonic; what deadlines are points on.
         stopped_by: why it did not run to its own end; None if it did, or runs.
         wiring: what it is made of, for those who only look; `redactor`: what takes the plan's secrets out of texts.
@@ -86,8 +86,7 @@ class Engine:
         """
         plan = self.plan = cut_plan(plan)
         self._before = before
-        self.ended = anyio.Event()
-        self.started = anyio.Event()
+        self.started, self.ended = anyio.Event(), anyio.Event()
         self.stopped_by: str | None = None
         self._forced_code: int | None = None
         self.clock = clock
@@ -104,12 +103,11 @@ class Engine:
         self._cancellable = any(source.can_cancel for source in sources)
         self._notes = any(source.serves for source in sources) or plan.tracing is not None
         self._flow: TaskGroup | None = None
-        self._opening: anyio.CancelScope | None = None
-        self._finishing: anyio.CancelScope | None = None
+        none: anyio.CancelScope | None = None
+        self._opening = self._finishing = self._exporting = none
         self._drain_timer: asyncio.TimerHandle | None = None
         self._began_s: float = clock() if before is None else before._began_s
         self._failures: list[str] = []
-        self._exporting: anyio.CancelScope | None = None
         self.on_started: Callable[[], None] = lambda: None
         self.read_all: Callable[[], list[Family]] = self.families
 
@@ -148,7 +146,6 @@ class Engine:
                 if self.wiring.tracer is not None:
                     await close_in_thread(self.wiring.tracer.close, "the tracer", self._log)
             await self._stores.close()
-            self.ended.set()
         return self.report()
 
     def stop(self, reason: str) -> None:
@@ -160,8 +157,7 @@ class Engine:
             self._end_intake()
         if self._flow is not None and self._drain_timer is None:
             self._log.info("draining", reason=reason, timeout_s=self.plan.drain_timeout_s)
-            loop = asyncio.get_running_loop()
-            self._drain_timer = loop.call_later(self.plan.drain_timeout_s, self._abandon)
+            self._drain_timer = asyncio.get_running_loop().call_later(self.plan.drain_timeout_s, self._abandon)
 
     def retire(self) -> None:
         """Ask for no more records, as another run takes the place of this one; those in flight have all their time."""
@@ -203,15 +199,13 @@ class Engine:
         if self._stores.checkpoint is not None:
             report["checkpoint"] = self._stores.checkpoint.as_dict()
         report["stopped_by"] = self.redactor.redact("; ".join(failed + self._failures)) or self.stopped_by
-        report["exit_code"] = self._forced_code
-        if self._forced_code is None:
-            report["exit_code"] = exit_code(report, bool(failed or self._failures), self.wiring.sources.values())
+        is_broken = bool(failed or self._failures)
+        report["exit_code"] = exit_code(report, is_broken, self.wiring.sources.values(), self._forced_code)
         return report
 
     def families(self) -> list[Family]:
         """Read the metrics as of now."""
-        now_s = self.clock()
-        return read_families(self.wiring, self.plan.name, now_s - self._began_s, now_s)
+        return read_families(self.wiring, self.plan.name, (now_s := self.clock()) - self._began_s, now_s)
 
     def _take_over(self) -> None:
         """Take the place of the run before this one, in one step."""
@@ -220,12 +214,19 @@ class Engine:
             self._before.retire()
             self.on_started()
 
+    def forget(self, before: Engine) -> None:
+        """Keep nothing of the run before this one, which has ended."""
+        if self._before is before:
+            self._before = None
+            self._estate.forget()
+
     async def _outlive(self) -> None:
         """Wait for the end of the run before this one, which uses what is open here, if this one has its place."""
-        if self._before is not None and self.started.is_set():
-            self._before.stop(REPLACED)
-            await self._before.ended.wait()
-            self._before = None
+        before = self._before
+        if before is not None and self.started.is_set():
+            before.stop(REPLACED)
+            await before.ended.wait()
+            self.forget(before)
 
     async def _export(self) -> None:
         with anyio.CancelScope() as self._exporting:
@@ -289,11 +290,10 @@ class Engine:
 
     def _abandon(self) -> None:
         """Interrupt every slot and empty every channel; a sender that waits is let go."""
-        if self._flow is None:
-            return
-        self._flow.cancel_scope.cancel()
-        for channel in self.wiring.channels.values():
-            channel.abandon()
+        if self._flow is not None:
+            self._flow.cancel_scope.cancel()
+            for channel in self.wiring.channels.values():
+                channel.abandon()
 
     @property
     def _flush_timeout_s(self) -> float:  # who forces the end waits for it

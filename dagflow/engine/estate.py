@@ -51,6 +51,10 @@ class Estate:
         runner = self.wiring.sources.get(name)
         return runner.plugin if runner is not None and type(runner.plugin) is kind else None
 
+    def forget(self) -> None:
+        """Keep nothing of the earlier run, which has ended."""
+        del self.wiring
+
     def hand_over(self, wiring: Wiring) -> None:
         """Make what goes over the later run's own, and have its sources take the place of the earlier ones."""
         before = self.wiring
@@ -63,3 +67,4 @@ class Estate:
         for runner in wiring.sources.values():
             if (replaced := runner.plugin.context.replaces) is not None:
                 runner.plugin.replace(replaced)
+                runner.plugin.context.replaces = None

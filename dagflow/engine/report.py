@@ -64,8 +64,17 @@ def _mesh(book: Book) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def exit_code(report: Mapping[str, Any], is_broken: bool, sources: Iterable[SourceRunner]) -> int:
-    """Give what a run ends with that nobody forced; `is_broken`: whether something other than a record failed."""
+def exit_code(
+    report: Mapping[str, Any], is_broken: bool, sources: Iterable[SourceRunner], forced: int | None = None
+) -> int:
+    """Give what a run ends with.
+
+    Args:
+        is_broken: whether something other than a record failed.
+        forced: what who forced the end wants.
+    """
+    if forced is not None:
+        return forced
     finite = [runner for runner in sources if runner.plugin.finite]
     if is_broken:
         return 1

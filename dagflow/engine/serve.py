@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from dagflow.engine.lifecycle import close_plugins, open_plugins
+from dagflow.engine.stores import build_leasing, open_leasing
 from dagflow.engine.wirer import Wirer
 from dagflow.redaction import Redactor
 from dagflow.remote.server import Security, WorkerServer
@@ -49,10 +50,13 @@ def serve_blocking(
     async def serve() -> bool:
         redactor = Redactor.of(plan)
         log = default_logger(redactor)
+        leasing = build_leasing(plan, time.monotonic, log)
         with redactor.scrubbing():
-            wiring = Wirer(plan, time.monotonic, log, redactor).wire_workers()
+            wiring = Wirer(plan, time.monotonic, log, redactor, leasing=leasing).wire_workers()
         server = WorkerServer(wiring.workers[worker], security, max_waiting, time.monotonic, log, redactor)
         try:
+            if leasing is not None:
+                await open_leasing(leasing)
             with redactor.scrubbing():
                 await open_plugins(wiring)
             port = await server.start(address)
@@ -71,5 +75,7 @@ def serve_blocking(
             with anyio.CancelScope(shield=True):
                 await server.close()
                 await close_plugins(wiring, log)
+                if leasing is not None:
+                    await leasing.close()
 
     return anyio.run(serve, backend_options={"use_uvloop": find_spec("uvloop") is not None})

@@ -62,10 +62,7 @@ class Stores:
         self.checkpoint: Checkpointing | None = checkpoint
         self._spilling: Spilling | None = None
         self._adding = Adding.to(plan.checkpoint if adds else None, on_lost_place)
-        self.leasing: Leasing | None = None
-        if plan.shared is not None:
-            store = plan.shared.transport.build().build_store(plan.shared.bucket, f"{plan.name} [shared]", log)
-            self.leasing = Leasing(store, clock, log)
+        self.leasing = build_leasing(plan, clock, log)
         self._log = log
 
     async def open(self, wiring: Wiring) -> None:
@@ -77,7 +74,7 @@ class Stores:
         """
         self._spilling = wiring.spilling
         if self.leasing is not None:
-            await self._open_leasing(self.leasing)
+            await open_leasing(self.leasing)
         if self.letters is not None:
             await self.letters.open()
         if self.checkpoint is not None:
@@ -106,14 +103,28 @@ class Stores:
             with move_on_after(CLOSE_TIMEOUT_S, shield=True):
                 await store.close()
 
-    async def _open_leasing(self, leasing: Leasing) -> None:
-        try:
-            await leasing.open()
-        except DagflowError as error:
-            raise OpenFailed("shared", error) from error
-
     async def _open_checkpoint(self, checkpoint: Checkpointing, wiring: Wiring) -> None:
         await checkpoint.open(name for name, runner in wiring.sources.items() if runner.plugin.resumable)
         checkpoint.follow(wiring)
         if checkpoint.resumes:
             self._log.info("resuming", checkpoint=str(checkpoint.path), done=checkpoint.done_before)
+
+
+def build_leasing(plan: Plan, clock: Callable[[], float], log: Any) -> Leasing | None:
+    """Build what leases that of limits which several programs share, if the plan says so."""
+    if plan.shared is None:
+        return None
+    store = plan.shared.transport.build().build_store(plan.shared.bucket, f"{plan.name} [shared]", log)
+    return Leasing(store, clock, log)
+
+
+async def open_leasing(leasing: Leasing) -> None:
+    """Open it.
+
+    Raises:
+        OpenFailed: what is shared cannot be reached, or is not there.
+    """
+    try:
+        await leasing.open()
+    except DagflowError as error:
+        raise OpenFailed("shared", error) from error

@@ -186,12 +186,16 @@ class Succession:
             await engine.run()
         except Exception as error:  # unwrapped by who waits for it: a task group would wrap it
             failure = error
+        finally:
+            engine.ended.set()
         if engine is self.engine:
             self._failure = failure
             if self._next is not None:
                 self._next.stop("the run has ended")
         elif engine in self._older:
             self._older.remove(engine)
+            for other in self._all():
+                other.forget(engine)
             self._keep(engine, failure)
         elif opening is not None and not opening.done():
             opening.set_exception(failure or NotReplaced(["the run has ended"]))

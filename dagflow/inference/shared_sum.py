@@ -97,7 +97,6 @@ class SharedSum:
         self._unsaid += cost
         self.spent += cost
         self._used_s = now_s
-        self._on_wanted(self)
 
     def tends(self, now_s: float) -> bool:
         """Whether the store is to be told of something; what was not used for a while is given back by that."""

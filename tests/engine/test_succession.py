@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from threading import Event
 
 import pytest
@@ -365,3 +367,24 @@ async def test_what_a_token_has_used_stays_used(server, write):
             compile_text(write("none", ("[workers.main]", auth.replace("cdef", "cdeg") % "3/h")))
         )
         assert (await service.chat(headers=headers)).status == 401
+
+
+async def test_nothing_is_left_of_a_plan_that_has_drained(server, write, tmp_path):
+    """However often another one takes over; dead letters of all go to one place."""
+    letters = "[workers.main]", f'[dead_letters]\npath = "{tmp_path}/letters.db"\n[workers.main]'
+    engines = []
+    async with served(write("0", letters), build=build) as service:
+        for number in range(1, 5):
+            server.will(Reply([b"no answer"], 400))
+            await service.ask("/v1/records", CHAT)
+            engines.append(weakref.ref(service.engine.engine))
+            await service.engine.replace(compile_text(write(str(number), letters)))
+            assert (await service.ask("/v1/records", CHAT)).json["record"]["plan"] == str(number)
+        await until(lambda: len(service.engine._all()) == 1)
+
+        def is_forgotten():
+            gc.collect()
+            return not any(engine() for engine in engines)
+
+        await until(is_forgotten)
+        assert service.engine.report()["dead_letters"]["kept"] == 4

@@ -68,6 +68,7 @@ class Kept:
         if self._keeps is None or submission.outcome in self._keeps:
             self._settled.pop(key, None)
             self._settled[key] = self._clock() + self._options.ttl, submission
+            submission.let_go()
             self._forget()
 
     def _forget(self) -> None:

@@ -88,8 +88,18 @@ class Submission:
         """Say that nobody reads its answer: whoever makes it need not wait for a reader."""
         abandon_live((self.answer or {}).values())
 
+    def let_go(self) -> None:
+        """Keep nothing of the run that it was in, which may be gone long before it is forgotten."""
+        for record in (self.record, self.answer):
+            if record is not None:
+                record.ticket = None
+        for _, call in () if self.trail is None else self.trail.calls:
+            call.request = None
+
     def take_outcome(self, outcome: Outcome | None, error: RecordError | None = None) -> None:
         """Take how it ended."""
+        if error is not None:  # who is kept for a while keeps no frames with all that was at work in them
+            error.__traceback__ = error.__cause__ = error.__context__ = None
         self.outcome, self.error = outcome, error
         self.is_answered = self.is_settled = True
         _wake(self._waiting_for_answer)
