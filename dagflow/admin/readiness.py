@@ -1,8 +1,9 @@
 """Readiness: whether a pipeline can take work now, and if not, why.
 
-It is not ready while it starts or drains, and while a worker is down that records need. A worker is down while its
-breaker lets nothing pass, or when its last calls got nothing out of it; a pool is down when all of its members are. One
-that is down by its calls is asked now and then, so that it comes up again where no traffic comes any more.
+It is not ready while it starts or drains, while a worker is down that records need, and while limits cannot be leased
+that it shares. A worker is down while its breaker lets nothing pass, or when its last calls got nothing out of it; a
+pool is down when all of its members are. One that is down by its calls is asked now and then, so that it comes up again
+where no traffic comes any more.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ class Readiness:
             return [Reason("pipeline", self.state)]
         found = ((name, self._down(self._engine.wiring.workers[name])) for name in self._required)
         reasons = [Reason(f"worker `{name}`", reason) for name, reason in found if reason is not None]
+        leasing = self._engine.wiring.leasing
+        if leasing is not None and leasing.trouble is not None:
+            reasons.append(Reason("[shared]", leasing.trouble))
         redact = self._engine.redactor.redact
         return [Reason(reason.what, redact(reason.reason)) for reason in reasons]
 

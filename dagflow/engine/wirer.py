@@ -73,7 +73,7 @@ class Wirer:
         estate: Estate | None = None,
         leasing: Leasing | None = None,
     ) -> None:
-        self._estate, self._leasing = estate, leasing
+        self._estate = estate
         self._share = share
         self._checkpoint = checkpoint
         self._plan = plan
@@ -83,7 +83,7 @@ class Wirer:
         self._resumes = resumes
         book = Book(plan.max_in_flight)
         self._is_replaceable = is_replaceable(plan)
-        self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters)
+        self._wiring = Wiring(book, Faults(log, redactor), Unfinished(book.live), letters, leasing=leasing)
         self._bells = {name: Bells(node) for name, node in plan.nodes.items()}
         self._places, self._workers = self._wiring.places, self._wiring.workers
         before = estate and estate.grants
@@ -139,7 +139,7 @@ class Wirer:
         context = self._context(worker.name, worker)
         self._wiring.plugins.append((plugin, context))
         self._workers[worker.name] = GuardedWorker(
-            worker, plugin, context.workers, self._clock, context.logger, self._leasing
+            worker, plugin, context.workers, self._clock, context.logger, self._wiring.leasing
         )
 
     def _wire_node(self, node: NodePlan) -> None:

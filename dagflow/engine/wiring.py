@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagflow.engine.source_runner import SourceRunner
     from dagflow.engine.spilling import Spilling
     from dagflow.inference.guarded import GuardedWorker
+    from dagflow.inference.leasing import Leasing
     from dagflow.plugin import Context, Plugin
     from dagflow.telemetry.instruments import Metrics
     from dagflow.telemetry.tracing import Tracer
@@ -58,6 +59,7 @@ class Wiring(Roster):
         spilling: what takes care of edges that overflow to disk.
         exporters: what sends metrics, by name.
         tracer: what makes spans, if anything does.
+        leasing: leases what limits allow that several programs share, if there are such.
     """
 
     book: Book
@@ -73,6 +75,7 @@ class Wiring(Roster):
     metrics: dict[str, Metrics] = field(default_factory=dict)
     exporters: dict[str, Exporting] = field(default_factory=dict)
     tracer: Tracer | None = None
+    leasing: Leasing | None = None
     places: dict[str, Place] = field(default_factory=dict)
     reentry: SourceRunner | None = None
 

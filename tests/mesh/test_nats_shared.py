@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from peers.nats_server import NatsServer
 from peers.processes import Child, wait_until
 from peers.scripted_server import ScriptedServer
 
+from dagflow.admin.readiness import Readiness
 from dagflow.compile import compile_text
 from dagflow.engine.engine import Engine
 from dagflow.errors import OpenFailed
@@ -139,11 +141,13 @@ async def test_a_store_that_is_away(server, upstream):
     async with running(engine):
         await asyncio.to_thread(wait_until, lambda: len(upstream.times) >= 30, 60)
         server.kill()
-        leasing = engine._stores.leasing
+        leasing, readiness = engine.wiring.leasing, Readiness(engine)
         await asyncio.to_thread(wait_until, lambda: leasing.trouble is not None, 60)
+        assert [reason.what for reason in readiness.reasons()] == ["[shared]"]
         before = len(upstream.times)
         server.start()
         await asyncio.to_thread(wait_until, lambda: leasing.trouble is None, 60)
+        assert not readiness.reasons()
         await asyncio.to_thread(wait_until, lambda: len(upstream.times) >= before + 30, 60)
     assert most_within(upstream.times, 1.0) <= 30
 
@@ -173,3 +177,19 @@ async def test_a_budget(server, upstream):
     spent = sum(worker["cost"] for worker in workers)
     assert 190 < spent <= 200
     assert min(worker["calls"] for worker in workers) > 0
+
+
+async def test_a_server_of_a_worker(server, upstream, tmp_path):
+    """Shares its limits as pipelines do, so that it wants the bucket, too."""
+    file = text(server, upstream)
+    (tmp_path / "p.toml").write_text(file)
+    command = [sys.executable, "-m", "dagflow", "worker", "serve", "p.toml", "--listen", "127.0.0.1:0"]
+    run = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 50}
+    failed = await asyncio.to_thread(subprocess.run, command, **run)
+    assert failed.returncode == 1
+    assert "bucket `dagflow-p`" in failed.stderr
+    await make(file)
+    child = Child([*command[:-3], tmp_path / "p.toml", *command[-2:]], tmp_path / "log", lambda: True)
+    child.start()
+    await asyncio.to_thread(wait_until, lambda: "127.0.0.1:" in (tmp_path / "log").read_text())
+    child.stop()
