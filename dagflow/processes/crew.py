@@ -175,7 +175,7 @@ class Crew:
         self.replaced += 1
         self._sinks.replace(replacing.fresh, plan.exporters)
         self._exporting.cancel()
-        replacing.take_over()
+        replacing.take_over(self._ports)
 
     def report(self) -> dict[str, Any]:
         """Give the report of all processes, as they were when they were asked last."""

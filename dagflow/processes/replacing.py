@@ -44,6 +44,7 @@ class Replacing:
         self._hosting = hosting
         self._log = log
         self._answers: dict[int, asyncio.Future[None]] = {}
+        self._numbers: dict[str, int] = {}
 
     def check(self) -> None:
         """See whether the plan may take over.
@@ -72,9 +73,9 @@ class Replacing:
                     self.fresh.host_exporter(exporter)
             with Redactor.of(self._plan).scrubbing():
                 await open_plugins(self.fresh)
-            numbers = ports.open_for(self._plan)
+            self._numbers = ports.open_for(self._plan)
             path = None if self._plan.path is None else str(self._plan.path)
-            message = Next(self._plan.text, path, list(self._plan.overrides), numbers)
+            message = Next(self._plan.text, path, list(self._plan.overrides), self._numbers)
             for member in self._members:
                 self._answers[member.index] = loop.create_future()
                 member.link.send(message)
@@ -85,8 +86,9 @@ class Replacing:
             await close_plugins(self.fresh, self._log)
             raise
 
-    def take_over(self) -> None:
+    def take_over(self, ports: Ports) -> None:
         """Let it take over everywhere."""
+        ports.numbers = self._numbers
         for member in self._members:
             member.link.send(Go())
 

@@ -218,6 +218,23 @@ async def test_another_plan(tmp_path):
     assert len(run.written("log.jsonl")) >= len(plans)
 
 
+async def test_a_plan_with_another_port(tmp_path):
+    """Listens there in all processes, also in one that is started later."""
+    port = free_port()
+    async with service(tmp_path, "shared") as (_, run):
+        other = re.sub(r"127.0.0.1:\d+", f"127.0.0.1:{port}", run.file.read_text())
+        await reload(run, other, " reloaded")
+        await asyncio.to_thread(run.kill_child)
+        listening = 5  # twice two, and once more
+        stderr = tmp_path / "stderr"
+        await asyncio.to_thread(wait_until, lambda: stderr.read_text().count(" listening ") == listening)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            for _ in range(20):
+                await ask(client, "hello")
+    assert run.report["outcomes"]["delivered"] == 20
+    assert min(row["accepted"] for row in run.report["processes"]) > 0
+
+
 async def test_a_plan_that_cannot_be_opened_everywhere(tmp_path):
     """Changes nothing in any process."""
     async with service(tmp_path, "shared") as (client, run):
