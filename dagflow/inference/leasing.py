@@ -233,8 +233,10 @@ class Leasing:
             data, revision = await self._store.read(account.name)
             try:
                 changed = account.change(data, self.moment(self._clock()))
-            except ValueError as error:
-                raise StoreUnreachable(f"what stands at `{account.name}` is of something else: {error}") from error
+            except ValueError as error:  # the others need not wait for somebody to remove it
+                self._log.error("what stands there is of something else", entry=account.name, error=describe(error))
+                self._wanting[account] = self._clock() + _MOST_PAUSE_S
+                return
             try:
                 if changed is not None:
                     await self._store.write(account.name, changed, revision)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 
 import msgspec
+import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from service import until
 
+from dagflow.inference.leasing import Conflict, Leasing, Windows
 from dagflow.inference.ledger import Ledger, Moment, Terms, read_ledger, write_ledger
 from dagflow.inference.shared_sum import Entry, SharedSum
 from dagflow.inference.shared_window import SharedWindow
@@ -346,3 +352,48 @@ def test_a_call_that_cost_more_than_it_might():
     first.total.spend(4.0, 7.0, model.now_s)
     first.lease("done")
     assert (entry(model).spent, entry(model).leased) == (7.0, 4.0)
+
+
+class Memory:
+    """A store in memory."""
+
+    def __init__(self):
+        self.entries = {}
+
+    async def open(self):
+        """Nothing to do."""
+
+    async def close(self):
+        """Nothing to do."""
+
+    async def time(self):
+        """A time of its own."""
+        return time.monotonic() + 1e6
+
+    async def read(self, name):
+        """Give what was written."""
+        return self.entries.get(name, (None, 0))
+
+    async def write(self, name, data, revision):
+        """Write it, if nobody has meanwhile."""
+        if self.entries.get(name, (None, 0))[1] != revision:
+            raise Conflict
+        self.entries[name] = data, revision + 1
+
+
+@pytest.mark.anyio
+async def test_an_entry_of_something_else():
+    """Is told of, and keeps nobody from what stands elsewhere."""
+    store, log = Memory(), structlog.testing.CapturingLogger()
+    store.entries["limits.main.0.requests"] = b"\xc1 no ledger", 7
+    leasing = Leasing(store, time.monotonic, log)
+    windows = Windows("main", leasing)
+    bad, good = (windows.build(f"{index}.requests", 10, 60.0) for index in range(2))
+    await leasing.open()
+    for window in (bad, good):
+        assert window.wait_s(1, time.monotonic()) == math.inf
+    await until(lambda: good.wait_s(1, time.monotonic()) == 0.0)
+    assert bad.wait_s(1, time.monotonic()) == math.inf
+    assert "limits.main.0.requests" in {call.kwargs.get("entry") for call in log.calls}
+    await leasing.close()
+    assert store.entries["limits.main.0.requests"] == (b"\xc1 no ledger", 7)
