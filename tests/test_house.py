@@ -25,6 +25,7 @@ FLOORS = [
         "ticket_owner",
         "traceparent",
         "shares",
+        "tasks",
         "trail",
         "chat",
         "exchange",

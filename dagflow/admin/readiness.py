@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagflow.errors import describe
+from dagflow.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,8 +108,7 @@ class Vigil:
     async def close(self) -> None:
         """Ask no more."""
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
+            await end(self._asking)
 
     def _ask(self) -> None:
         now_s = self._clock()

@@ -15,6 +15,7 @@ from dagflow.engine.stores import build_leasing, open_leasing
 from dagflow.engine.wirer import Wirer
 from dagflow.redaction import Redactor
 from dagflow.remote.server import Security, WorkerServer
+from dagflow.tasks import end
 from dagflow.telemetry.logging import default_logger
 
 if TYPE_CHECKING:
@@ -67,9 +68,7 @@ def serve_blocking(
                 impatient = asyncio.ensure_future(anext(signals))
                 await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)
                 impatient.cancel()
-                if not draining.done():
-                    draining.cancel()
-                    await asyncio.wait([draining])
+                await end(draining)
                 return not draining.cancelled() and draining.result()
         finally:
             with anyio.CancelScope(shield=True):

@@ -16,6 +16,7 @@ from dagflow.inference.shared_sum import SharedSum
 from dagflow.inference.shared_window import SharedWindow
 from dagflow.inference.spending import Sum
 from dagflow.inference.window import Window
+from dagflow.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,19 +166,23 @@ class Leasing:
 
     async def close(self) -> None:
         """Give back what is in hand, and let go of the store; twice is fine."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-            try:
-                async with asyncio.timeout(_CLOSE_S):
-                    for account in self._tended:
-                        account.give_up()
-                        if account.tends(self._clock()):
-                            await self._lease(account)
-            except (TimeoutError, StoreUnreachable):
-                pass  # it counts until it is too old to matter
-        await self._store.close()
+        try:
+            if self._task is not None:
+                await end(self._task)
+                self._task = None
+                await self._give_back()
+        finally:
+            await self._store.close()
+
+    async def _give_back(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                for account in self._tended:
+                    account.give_up()
+                    if account.tends(self._clock()):
+                        await self._lease(account)
+        except (TimeoutError, StoreUnreachable):
+            pass  # it counts until it is too old to matter
 
     def _want(self, account: Account) -> None:
         if account not in self._wanting:

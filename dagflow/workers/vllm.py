@@ -13,6 +13,7 @@ from pydantic import Field
 
 from dagflow.errors import WorkerError
 from dagflow.options import Duration
+from dagflow.tasks import end
 from dagflow.workers.http.load import Load, read_load
 from dagflow.workers.http.options import BaseUrl
 from dagflow.workers.openai import OpenAI
@@ -44,8 +45,7 @@ class VLLM(OpenAI):
 
     async def close(self) -> None:
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
+            await end(self._asking)
         await super().close()
 
     def _body(self, request: Request, streams: bool) -> dict[str, Any]:

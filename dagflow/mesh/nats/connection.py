@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dagflow.errors import PluginError
+from dagflow.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +73,7 @@ class Connection:
             if not connecting.done() or connecting.exception() is not None:
                 raise self._failure(connecting)
         except BaseException:
-            connecting.cancel()
-            await asyncio.wait([connecting])
+            await end(connecting)
             await self.close()
             raise
 
@@ -83,11 +83,14 @@ class Connection:
         if client is None:
             return
         # Never `drain`: it waits for pull subscriptions, which have no end.
-        with suppress(Exception):
-            async with asyncio.timeout(_CLOSE_S):
-                await client.close()
-        if client._transport is not None:
-            await client._transport.aborted()
+        try:
+            with suppress(Exception):
+                async with asyncio.timeout(_CLOSE_S):
+                    await client.close()
+        finally:
+            if client._transport is not None:
+                client._transport.abort()
+        await asyncio.sleep(0)  # in which what was aborted is closed
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until the server has all that was published; not longer than this, in seconds, and not where it is gone.

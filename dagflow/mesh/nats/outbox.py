@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from dagflow.channel.doorbell import Doorbell
+from dagflow.tasks import end
 
 if TYPE_CHECKING:
     from dagflow.mesh.nats.connection import Connection
@@ -42,8 +43,7 @@ class Outbox:
         self._closing = True
         self._bell.ring()
         await asyncio.wait([task], timeout=timeout_s)
-        task.cancel()
-        await asyncio.wait([task])
+        await end(task)
 
     async def _send(self) -> None:
         while self._waiting or not self._closing:

@@ -40,8 +40,3 @@ class Socket(TcpTransport):
         for writer in (self._io_writer, self._bare_io_writer):
             if writer is not None:
                 writer.transport.abort()
-
-    async def aborted(self) -> None:
-        """Close what is open now."""
-        self.abort()
-        await asyncio.sleep(0)
