@@ -19,11 +19,13 @@ async def echoing():
     came: list[bytes] = []
 
     async def answer(reader, writer):
-        with suppress(ConnectionResetError):
-            while line := await reader.readline():
-                came.append(line)
-                writer.write(line)
-        writer.close()
+        try:
+            with suppress(ConnectionResetError):
+                while line := await reader.readline():
+                    came.append(line)
+                    writer.write(line)
+        finally:  # also where the event loop ends before the client has left
+            writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         with Cut(server.sockets[0].getsockname()[1]) as cut:

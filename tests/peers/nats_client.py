@@ -65,7 +65,8 @@ async def client_of(server: Any):
     finally:
         async with asyncio.timeout(2):
             await connection.close()  # else it would connect again
-        await connection._transport.aborted()
+        connection._transport.abort()
+        await asyncio.sleep(0)
 
 
 async def _quiet(error: Exception) -> None:

@@ -108,9 +108,11 @@ async def encrypted(folder):
     with Tansu(folder, advertised=port) as broker:
 
         async def carry(reader, writer):
-            while data := await reader.read(65536):
-                writer.write(data)
-            writer.close()
+            try:
+                while data := await reader.read(65536):
+                    writer.write(data)
+            finally:  # also where the event loop ends before the client has left
+                writer.transport.abort()
 
         async def serve(reader, writer):
             far = await asyncio.open_connection("127.0.0.1", broker.port)
